@@ -1,0 +1,104 @@
+"""What the shells need from the outside world, as protocols. Here: signatures and promises. Not here: any I/O.
+
+Errors of a device are values or `FenceError`s; anything else that is raised is a bug of ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ostkeeper.core.power import PowerReading
+
+
+class Clock(Protocol):
+    """The observer's monotonic clock. Wall time appears only in what people read."""
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary point, never going back (`CLOCK_MONOTONIC`, shared by all processes of a host)."""
+        ...
+
+    def wall(self) -> str:
+        """RFC 3339 time in UTC with microseconds, for timestamps that people read. No decision compares it."""
+        ...
+
+
+class FenceError(Exception):
+    """A fence device could not be used. The text says which device, what was asked, why, and what to do next.
+
+    Subclasses carry a CamelCase `reason` for conditions. None of them says anything about the power.
+    """
+
+    reason = "FenceError"
+
+
+class DeviceSilent(FenceError):
+    """No answer within the deadline: dead, unreachable, closed port, or (SNMP) wrong community or privacy key."""
+
+    reason = "DeviceSilent"
+
+
+class WrongCredentials(FenceError):
+    """The device answered and refused the user, password or authentication key."""
+
+    reason = "WrongCredentials"
+
+
+class NoSuchOutlet(FenceError):
+    """The device answered that it has no such outlet (SNMP: NoSuchInstance, NoSuchObject)."""
+
+    reason = "NoSuchOutlet"
+
+
+class BadAnswer(FenceError):
+    """The device answered something that its protocol does not allow here."""
+
+    reason = "BadAnswer"
+
+
+class DeadlinePassed(FenceError):
+    """The deadline came before the command could be sent. It was NOT sent, and never will be."""
+
+    reason = "DeadlinePassed"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """Who answered. What is empty, the device does not tell."""
+
+    system_uuid: str = ""
+    """IPMI "Get System GUID" (netfn 6, command 0x37) as raw bytes in hexadecimal, lower case, no dashes."""
+    model: str = ""
+    boot: str = ""
+
+
+class PowerDevice(Protocol):
+    """One fence device. One operation at a time; a second caller waits for the device's lock.
+
+    A deadline is a `CLOCK_MONOTONIC` second. When it has passed no packet leaves any more, in whatever process. A caller
+    that is cancelled leaves nothing behind that could still switch something.
+    """
+
+    async def prepare(self, deadline: float) -> None:
+        """Open the session, so that a later `off` is one packet. May be repeated. Raises `FenceError`."""
+        ...
+
+    async def read(self, outlet: str, deadline: float) -> PowerReading:
+        """Read one feed (`outlet` is empty for a BMC). Never raises for a device's fault: that reads UNKNOWN, with detail."""
+        ...
+
+    async def off(self, outlet: str, deadline: float) -> None:
+        """Ask for power off, once. Returning means acknowledged, not off. Raises `FenceError`: then it may or may not be off."""
+        ...
+
+    async def on(self, outlet: str, deadline: float) -> None:
+        """Ask for power on, once. Returning means acknowledged. Raises `FenceError`."""
+        ...
+
+    async def identify(self, deadline: float) -> DeviceIdentity:
+        """Who answers there. Raises `FenceError`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of sessions and workers. After it nothing is sent."""
+        ...
