@@ -1,0 +1,26 @@
+"""What every test may rely on: `async def test_...` runs in an event loop of its own; nothing else is shared here.
+
+Helpers are imported by name (`from waiting import wait_for`): `tests/` is on the path. Fixtures of a subject stand in
+that subject's folder.
+"""
+
+import asyncio
+import inspect
+from typing import Any
+
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine test with `asyncio.run`: a fresh loop a test, closed after it, so no test leaks tasks to another.
+
+    Async fixtures are not supported on purpose; use an async context manager inside the test.
+    """
+    function = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(function):
+        return None
+    wanted = inspect.signature(function).parameters
+    arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in wanted if name in pyfuncitem.funcargs}
+    asyncio.run(function(**arguments))
+    return True
