@@ -8,7 +8,7 @@ Models are frozen: parsed once per resourceVersion and shared by reference.
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS
-from ostkeeper.api.ost import OST
 from ostkeeper.api.osspair import OSSPair
+from ostkeeper.api.ost import OST
 
 __all__ = ["OSS", "OST", "Failover", "FenceDevice", "OSSPair"]

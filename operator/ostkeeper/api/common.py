@@ -1,0 +1,149 @@
+"""What all kinds share: the base model, metadata, conditions, durations. Not here: anything of one kind only."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+GROUP = "ostkeeper.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+HEARTBEAT_NAMESPACE = "ostkeeper-heartbeats"
+"""The namespace of the agents' leases: of its own, so that RBAC can give an agent its lease and nothing else."""
+REPORT_ANNOTATION = f"{GROUP}/report"
+"""On an agent's lease: the resourceVersion of its last OSS report, so that silence is not taken for "unchanged"."""
+DISK_AGE_ANNOTATION = f"{GROUP}/oldest-disk-reading"
+"""On an agent's lease: age in seconds of the oldest of its latest disk readings, or "none"."""
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+Duration = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", max_length=32)]
+"""A length of time as Go and kubectl write it: 500ms, 2s, 10m, 1h30m."""
+
+
+@lru_cache(maxsize=512)
+def seconds(duration: str) -> float:
+    """The seconds of a duration such as `1h30m`. Raises ValueError for anything else."""
+    parts = _DURATION.findall(duration)
+    if not parts or "".join(number + unit for number, unit in parts) != duration:
+        raise ValueError(f"{duration!r} is not a duration such as 500ms, 2s, 10m or 1h30m")
+    return sum(float(number) * _UNIT[unit] for number, unit in parts)
+
+
+class Model(BaseModel):
+    """Base of all wire models: camelCase on the wire, frozen, documented by its attribute docstrings."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    """CEL rules that the API server checks on this object (`x-kubernetes-validations`)."""
+
+    def wire(self) -> dict[str, Any]:
+        """As it goes over the wire: camelCase, without what is not set."""
+        return self.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+class Rule(BaseModel):
+    """One CEL rule. `message` says field and reason; `path` is the field that the API server names."""
+
+    model_config = ConfigDict(frozen=True)
+    rule: str
+    message: str = ""
+    message_expression: str = ""
+    path: str = ""
+    optional_old_self: bool = False
+
+
+class Condition(Model):
+    """One condition, as of metav1.Condition and kstatus."""
+
+    type: Annotated[str, Field(max_length=64)]
+    """What this condition is about: Ready, Reconciling, Stalled, Armed, Degraded, ..."""
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$")]
+    """True, False or Unknown."""
+    reason: Annotated[str, Field(max_length=64)] = "Unknown"
+    """One CamelCase word for machines and for searching the documentation."""
+    message: Annotated[str, Field(max_length=4096)] = ""
+    """What is so, why, and what a person can do about it."""
+    last_transition_time: Annotated[str, Field(max_length=40)] = ""
+    """When `status` last changed, RFC 3339."""
+    observed_generation: int = 0
+    """The metadata.generation of the spec that this was judged by."""
+
+
+Conditions = Annotated[
+    tuple[Condition, ...],
+    Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+]
+
+
+class ObjectMeta(Model):
+    """What we read of metav1.ObjectMeta."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+
+
+class Resource(Model):
+    """Base of the five kinds. `kind`, `plural`, `short` and `namespaced` describe the REST resource."""
+
+    kind: ClassVar[str]
+    plural: ClassVar[str]
+    short: ClassVar[str]
+    namespaced: ClassVar[bool] = True
+    columns: ClassVar[tuple[Column, ...]] = ()
+    selectable: ClassVar[tuple[str, ...]] = ()
+    """JSON paths that field selectors may use (`selectableFields`)."""
+
+    metadata: ObjectMeta = ObjectMeta()
+
+    @property
+    def name(self) -> str:
+        """metadata.name."""
+        return self.metadata.name
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`, or the name alone for what is cluster-wide."""
+        return f"{self.metadata.namespace}/{self.metadata.name}" if self.metadata.namespace else self.metadata.name
+
+    @property
+    def version(self) -> str:
+        """metadata.resourceVersion."""
+        return self.metadata.resource_version
+
+    @classmethod
+    def parse(cls, raw: dict[str, Any]) -> Self:
+        """From the wire. Raises pydantic.ValidationError naming the field and the reason."""
+        return cls.model_validate(raw)
+
+
+class Column(BaseModel):
+    """One printer column of `kubectl get`; priority 1 shows with `-o wide` only."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    type: str
+    path: str
+    priority: int = 0
+    description: str = ""
+
+
+Model.model_rebuild()
+Resource.model_rebuild()

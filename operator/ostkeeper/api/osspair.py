@@ -1,0 +1,364 @@
+"""`OSSPair`: two servers, how each is fenced, what counts as failed, who decides. The unit of authority."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from ostkeeper.api.common import Conditions, Duration, Model, Resource
+from ostkeeper.api.fencedevice import Name
+from ostkeeper.api.oss import Text, Word
+
+Mode = Literal["Observe", "Manual", "Automatic"]
+Intent = Literal["Serve", "Hold", "Release"]
+
+
+class FeedRef(Model):
+    """One power path: a BMC, or one outlet of one PDU."""
+
+    device_name: Name
+    """The FenceDevice of the same namespace."""
+    outlet: Annotated[str, Field(max_length=32)] | None = None
+    """The outlet of a PDU, as the device numbers it; not set for a BMC."""
+
+
+class Level(Model):
+    """Feeds that together cut all power of a server. A level cuts ALL its feeds."""
+
+    name: Name
+    """Name of the level, unique in its server."""
+    feeds: Annotated[tuple[FeedRef, ...], Field(min_length=1, max_length=8)]
+    """All must read OFF for the level to prove anything."""
+
+
+class NodeSpec(Model):
+    """One server of the pair and how it is fenced."""
+
+    name: Name
+    """The server: the Kubernetes Node of the same name, where there is one."""
+    fencing: Annotated[tuple[Level, ...], Field(min_length=1, max_length=4)]
+    """Fencing levels, tried in order. What a failed level cut stays cut."""
+
+
+class Heartbeat(Model):
+    """The agents' leases."""
+
+    interval: Duration = "2s"
+    """How often an agent renews its lease. Default 2s. The agent follows it."""
+    timeout: Duration = "10s"
+    """Unchanged for this long, a lease speaks for a dead server. Default 10s; at least three intervals."""
+
+
+class UnhealthyCondition(Model):
+    """A Node condition that counts as `Sick`."""
+
+    type: Annotated[str, Field(max_length=64)]
+    """Type of the Node condition."""
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$")]
+    """Its status."""
+    duration: Duration = "60s"
+    """For how long it must have stood. Default 60s."""
+
+
+class Confirm(Model):
+    """How a death is confirmed."""
+
+    rounds: Annotated[int, Field(ge=1, le=10)] = 3
+    """So many rounds in a row must read OFF on every feed of the level. Default 3."""
+    interval: Duration = "500ms"
+    """From the start of one round to the start of the next. Default 500ms."""
+    settle: Duration = "2s"
+    """How long after the last acknowledged off nothing may be mounted. Default 2s. Lets writes land that the dead server
+    had queued in the array; no power reading shows those. Runs beside the rounds and the nonce."""
+
+
+class ApprovalPolicy(Model):
+    """What a person's answer is worth."""
+
+    valid_for: Duration = "2m"
+    """For how long after it was seen an answer may still be acted upon. Default 2m. It lapses with its evidence, too."""
+
+
+class FailoverPolicy(Model):
+    """What is done about a failed server, and who decides."""
+
+    mode: Mode = "Manual"
+    """Observe: says what it would do. Manual (default): asks. Automatic: acts where the pair is armed, else asks."""
+    automatic_after: Duration | None = None
+    """Manual, but acts after this time if nobody answered and the pair is armed. Default: never."""
+    wiring: Literal["Drilled", "Declared"] = "Drilled"
+    """What Automatic and ClearWhenCertified ask of the feeds. Drilled (default): a drill has proved them."""
+    mmp: Literal["ClearWhenCertified", "Wait"] = "ClearWhenCertified"
+    """ClearWhenCertified (default): MMP left dirty by the dead server is cleared under a complete certificate before the
+    mount. Wait: the mount waits as the kernel does (22 s to 44 s at usual intervals)."""
+    confirm: Confirm = Confirm()
+    """How a death is confirmed."""
+    approval: ApprovalPolicy = ApprovalPolicy()
+    """What a person's answer is worth."""
+    release_timeout: Duration = "5m"
+    """When an orderly unmount is overdue: a Failover then asks. Default 5m. No time-out ever means "released"."""
+    boot_timeout: Duration = "15m"
+    """How long a server may take to boot; one in POST is not shot. Default 15m."""
+    partner_soak: Duration = "10m"
+    """How long after its own last fencing a server may not take over from its partner. Default 10m. A drill is none."""
+
+
+class FailbackPolicy(Model):
+    """How targets go home again."""
+
+    mode: Literal["Manual", "Automatic"] = "Manual"
+    """Manual (default): a Failover of type Failback asks. Automatic: after `soak`."""
+    soak: Duration = "10m"
+    """How long the home server must have been healthy. Default 10m."""
+    max_parallel: Annotated[int, Field(ge=1, le=16)] = 1
+    """How many targets move at the same time. Default 1."""
+
+
+class DrillRequest(Model):
+    """A person asks for a drill: is the wiring what is declared? Refused unless the server holds no target."""
+
+    node: Name
+    """The server whose feeds are drilled."""
+    level: Name
+    """The fencing level."""
+    id: Annotated[str, Field(min_length=1, max_length=63)]
+    """Names this request; the result in status.wiring carries it. The same id is drilled once."""
+
+
+class BoardAcceptance(Model):
+    """A person accepts another machine under a server's name."""
+
+    node: Name
+    """The server."""
+    system_uuid: Annotated[Word, Field(alias="systemUUID")]
+    """System UUID of the board that is accepted."""
+
+
+class OSSPairSpec(Model):
+    """What people and Git declare. The operator never writes it."""
+
+    nodes: Annotated[tuple[NodeSpec, ...], Field(min_length=2, max_length=2)]
+    """Exactly two different servers that see the same disks."""
+    heartbeat: Heartbeat = Heartbeat()
+    """The agents' leases."""
+    unhealthy_conditions: Annotated[tuple[UnhealthyCondition, ...], Field(max_length=8)] = ()
+    """Node conditions that count as well."""
+    failover: FailoverPolicy = FailoverPolicy()
+    """What is done about a failed server."""
+    failback: FailbackPolicy = FailbackPolicy()
+    """How targets go home again."""
+    rejoin: Literal["Manual", "PowerOn"] = "Manual"
+    """PowerOn: a fenced server is powered on as a standby once relocation is complete. Default Manual: it stays off."""
+    paused: bool = False
+    """Nothing is decided, shot or moved for this pair. Mounts stay. Default false."""
+    maintenance: Annotated[tuple[Name, ...], Field(max_length=2)] = ()
+    """Servers to be emptied: their targets move to the partner in order, and they are not fenced unasked."""
+    drill: DrillRequest | None = None
+    """A person asks for a drill (verb `approve`)."""
+    adopt: Annotated[int, Field(ge=1)] | None = None
+    """A person's answer to EpochRegressed or to a dead server at adoption (verb `approve`): the highest epoch seen, as
+    the condition's message gives it. An epoch above it is written and the targets adopted as they are found."""
+    accept_boards: Annotated[tuple[BoardAcceptance, ...], Field(max_length=2)] = ()
+    """Boards that a person accepted in the place of a pinned one."""
+
+
+class AdoptedWarrant(Model):
+    """First placement: both agents answered the nonce, or a person stood in for a dead one."""
+
+    nonce: Word
+    """The nonce that was answered."""
+
+
+class ReleasedWarrant(Model):
+    """The server that had it reported it released."""
+
+    node: Name
+    """Who released it."""
+    epoch: int
+    """The epoch of the Release that was carried out."""
+    dirty: bool = False
+    """Left dirty by an earlier boot of that server: the mount waits as the kernel does."""
+
+
+class CertificateWarrant(Model):
+    """A death certificate, or for Restart the proof that the earlier boot is dead."""
+
+    failover: Annotated[str, Field(max_length=253)]
+    """Name of the Failover that holds it."""
+    digest: Word
+    """SHA-256 of the certificate."""
+
+
+class Warrant(Model):
+    """Why a target was allowed to move. Exactly one."""
+
+    adopted: AdoptedWarrant | None = None
+    """First placement."""
+    released: ReleasedWarrant | None = None
+    """An orderly move."""
+    certificate: CertificateWarrant | None = None
+    """A death."""
+
+
+class Assignment(Model):
+    """Who may mount one target."""
+
+    target: Word
+    """The Lustre target name."""
+    node: Annotated[str, Field(max_length=63)]
+    """The server that this permission is for."""
+    intent: Intent
+    """Serve: may mount and keep it. Hold: keep what is mounted, mount nothing new. Release: unmount, and report."""
+    epoch: int
+    """The epoch of this permission. None goes back."""
+    warrant: Warrant
+    """Why it was allowed to move here."""
+
+
+class Nonce(Model):
+    """A question to the agents of the pair: read the disks again, and say what is mounted and who may still write."""
+
+    value: Word
+    """The question. Never used twice."""
+    failover: Annotated[str, Field(max_length=253)] = ""
+    """The Failover that asks; agents count movement from the first nonce of one failover and level on."""
+    level: int = -1
+    """The fencing level whose offs were acknowledged before this nonce was written; -1: none."""
+    open: bool = True
+    """While open the agents read every disk every 100 ms."""
+
+
+class Wiring(Model):
+    """What a drill proved. Void once a feed, a device or the board is another."""
+
+    node: Name
+    """The server that was drilled."""
+    level: Name
+    """The level that was drilled."""
+    id: Annotated[str, Field(max_length=63)]
+    """The request that this answers."""
+    proven: bool
+    """Whether the feeds are what is declared."""
+    fingerprint: Word
+    """Digest of the level's feeds, the devices' UIDs and addresses, and the board."""
+    message: Text = ""
+    """What was seen."""
+    time: Annotated[str, Field(max_length=40)] = ""
+    """When, RFC 3339."""
+
+
+class Board(Model):
+    """The machine that is pinned under a server's name."""
+
+    node: Name
+    """The server."""
+    system_uuid: Annotated[Word, Field(alias="systemUUID")]
+    """Its system UUID."""
+
+
+class Fenced(Model):
+    """A boot that was certified dead."""
+
+    node: Name
+    """The server."""
+    failover: Annotated[str, Field(max_length=253)]
+    """The Failover that holds the certificate."""
+    boot_id: Annotated[Word, Field(alias="bootID")]
+    """The boot that is dead; empty where none was ever seen."""
+    drill: bool = False
+    """Fenced by a drill: asks for no soak."""
+
+
+class Noted(Model):
+    """What was already asked or told about a server: it is not asked again until it has been well in between."""
+
+    node: Name
+    """The server."""
+    type: Annotated[str, Field(max_length=16)]
+    """The type of the Failover."""
+    failover: Annotated[str, Field(max_length=253)]
+    """The Failover that ended without an act (Observed, dismissed, aborted)."""
+    boot_id: Annotated[Word, Field(alias="bootID")] = ""
+    """The boot that it was about."""
+
+
+class ServerState(Model):
+    """What the operator makes of one server."""
+
+    name: Name
+    """The server."""
+    verdict: Word
+    """Healthy, Degraded, Suspect, Absent, Isolated, Sick, SharedFault, Failed, Fenced or Unknown."""
+    message: Text = ""
+    """Why, in one sentence."""
+    since: Annotated[str, Field(max_length=40)] = ""
+    """Since when, RFC 3339."""
+
+
+class OSSPairStatus(Model):
+    """Who may mount what. Written by the operator only."""
+
+    epoch: Annotated[int, Field(ge=0)]
+    """One counter for the pair; each permission carries one, and none goes back."""
+    active_failover: Annotated[str, Field(max_length=253)] = ""
+    """The one Failover that is open, or about to be created; empty: none."""
+    assignments: Annotated[
+        tuple[Assignment, ...],
+        Field(
+            max_length=32,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["target"]},
+        ),
+    ] = ()
+    """Who may mount what, by target."""
+    nonce: Nonce | None = None
+    """The last question to the agents."""
+    adopted: int = 0
+    """The last spec.adopt that was carried out."""
+    wiring: Annotated[tuple[Wiring, ...], Field(max_length=16)] = ()
+    """What drills proved."""
+    boards: Annotated[tuple[Board, ...], Field(max_length=2)] = ()
+    """The machines pinned under the servers' names."""
+    fenced: Annotated[tuple[Fenced, ...], Field(max_length=2)] = ()
+    """Boots that were certified dead, until the server was seen in a later one for `partnerSoak`."""
+    noted: Annotated[tuple[Noted, ...], Field(max_length=8)] = ()
+    """What was already asked or told."""
+    servers: Annotated[tuple[ServerState, ...], Field(max_length=2)] = ()
+    """What the operator makes of the servers."""
+    observed_generation: int = 0
+    """The spec that the rest was judged by."""
+    conditions: Conditions = ()
+    """Ready, Reconciling, Stalled, Armed, Degraded, EpochRegressed."""
+
+    def assignment(self, target: str) -> Assignment | None:
+        """Who may mount the target, if anybody was ever told."""
+        return next((a for a in self.assignments if a.target == target), None)
+
+
+class OSSPair(Resource):
+    """Two object storage servers on shared disks: how each is fenced, what counts as failed, and who decides."""
+
+    kind: ClassVar[str] = "OSSPair"
+    plural: ClassVar[str] = "osspairs"
+    short: ClassVar[str] = "pair"
+
+    spec: OSSPairSpec
+    status: OSSPairStatus | None = None
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The names of the two servers, as declared."""
+        return tuple(node.name for node in self.spec.nodes)
+
+    def partner_of(self, server: str) -> str:
+        """The other server. Raises ValueError for a server that is not of this pair."""
+        first, second = self.servers
+        if server == first:
+            return second
+        if server == second:
+            return first
+        raise ValueError(f"{server} is not a server of {self.key}: those are {first} and {second}")
+
+    def fencing_of(self, server: str) -> tuple[Level, ...]:
+        """The fencing levels of a server."""
+        return next((node.fencing for node in self.spec.nodes if node.name == server), ())
