@@ -121,6 +121,8 @@ class OSSStatus(Model):
     """Version of the agent."""
     agent_start: Word = ""
     """Names this run of the agent; changes when it restarts."""
+    uptime_seconds: int = 0
+    """Seconds since it booted, when this was written; an agent reports at least once a minute."""
     epoch_seen: int = 0
     """The highest epoch this agent has seen for any disk of the pair; above the API's: EpochRegressed."""
     nonce: NonceAnswer | None = None
