@@ -10,7 +10,7 @@ import threading
 import time
 from asyncio import sleep as _pause
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TypeVar, cast, overload
 
 T = TypeVar("T")
 
@@ -46,8 +46,19 @@ def wait_for(condition: Callable[[], T], deadline_seconds: float, why: str, step
         clock.wait(step)
 
 
+@overload
 async def wait_for_async(
-    condition: Callable[[], T | Awaitable[T]], deadline_seconds: float, why: str, step: float = STEP_SECONDS
+    condition: Callable[[], Awaitable[T]], deadline_seconds: float, why: str, step: float = STEP_SECONDS
+) -> T: ...
+@overload
+async def wait_for_async(
+    condition: Callable[[], T], deadline_seconds: float, why: str, step: float = STEP_SECONDS
+) -> T: ...
+async def wait_for_async(
+    condition: Callable[[], T] | Callable[[], Awaitable[T]],
+    deadline_seconds: float,
+    why: str,
+    step: float = STEP_SECONDS,
 ) -> T:
     """Do as `wait_for`, in an event loop. `condition` may be a plain or an async function."""
     end = time.monotonic() + deadline_seconds
