@@ -1,0 +1,229 @@
+"""What every backend promises, and the values it speaks in.
+
+Here: the `Backend` and `DiskReader` protocols, readings (`Probe`), and what can go wrong, as errors with a reason.
+Not here: any I/O (`ext4`, `direct`), how a disk is watched over time (`agent.watch`), when anything may be mounted or
+cleared (`core.host`).
+
+All times are seconds on this host's monotonic clock (`time.monotonic`).
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ostkeeper.agent.children import Child, ChildExit
+from ostkeeper.agent.locks import TargetLock
+from ostkeeper.agent.mounts import MountEntry
+
+
+class DiskError(Exception):
+    """A disk could not be used as asked. The text says what, where, why and what next.
+
+    `reason` is one CamelCase word for conditions and reports.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class BackendUnavailableError(DiskError):
+    """This release does not serve targets of that kind; it refuses to touch them."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            "BackendUnavailable",
+            f"backend {kind}: not served by this release of the agent, so nothing of it is probed, mounted or unmounted "
+            "here; use spec.backend.ext4, or mount the target by hand (it is then respected as a foreign mount)",
+        )
+
+
+class ClearRefusedError(DiskError):
+    """MMP was not cleared, and nothing was written: the mount has to wait as the kernel does, or a person has to look."""
+
+
+class ClearUncertainError(DiskError):
+    """The write that clears MMP failed or did not read back: the block may hold the old or the new content. Re-read it."""
+
+
+class MmpState(enum.StrEnum):
+    """What the sequence in an MMP block says (kernel fs/ext4/ext4.h, EXT4_MMP_SEQ_*). One reading alone proves no more."""
+
+    CLEAN = "Clean"
+    """Unmounted in order: a mount does not wait."""
+    FSCK = "Fsck"
+    """e2fsck, or another tool that writes, holds it: always a veto."""
+    SEQUENCE = "Sequence"
+    """Mounted somewhere, or left behind by a server that died: only watching it tells which."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """Who wrote an MMP block. The node name is that of the kernel's *first* namespace: only both together tell hosts apart."""
+
+    node: str
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.node}/{self.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One dated reading of one disk: super block and MMP block, past every cache. If `error` is set nothing else counts."""
+
+    device: str
+    """The path that was read."""
+    began: float
+    """When the reading began. What it shows may have been true from then on, so freshness is counted from here."""
+    ended: float
+    """When it was complete."""
+    uuid: str = ""
+    """UUID of the file system, lower case with dashes."""
+    label: str = ""
+    """Volume label; for Lustre the target's name."""
+    mmp_enabled: bool = False
+    """The file system has the feature `mmp`. Without it ostkeeper refuses the disk."""
+    state: MmpState | None = None
+    """None where MMP is off."""
+    mark: Mark | None = None
+    """Who wrote the block last."""
+    update_interval: float = 5.0
+    """Seconds between two writes of the owner: s_mmp_update_interval, or the kernel's default 5 where that is 0."""
+    check_interval: float = 5.0
+    """Seconds, as the owner stored them in the block; the kernel's own wait derives from it, see `mmp.kernel_wait`."""
+    raw_block: bytes = b""
+    """The whole MMP block, one file system block: what `clear_mmp` compares with."""
+    file_system_errors: bool = False
+    """The kernel has flagged errors in the super block (s_state EXT4_ERROR_FS or s_error_count): a health fact."""
+    needs_recovery: bool = False
+    """The journal was not closed: mounted somewhere, or not unmounted in order."""
+    error: str = ""
+    """Why it could not be read or not be trusted: I/O error, not ext4, odd checksum. Empty: the reading holds."""
+
+    @property
+    def ok(self) -> bool:
+        """The reading is complete and consistent."""
+        return not self.error
+
+    @property
+    def block_digest(self) -> str:
+        """SHA-256 of the MMP block in hexadecimal; empty without one. A certificate names the block by it."""
+        return hashlib.sha256(self.raw_block).hexdigest() if self.raw_block else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseCheck:
+    """Whether this server has let go of a disk, as far as the disk shows. The target's lock must be free as well."""
+
+    exclusive: bool
+    """`open(device, O_EXCL)` succeeded: no mount of it lives in any mount namespace of this kernel."""
+    probe: Probe
+    """Read after that."""
+
+    @property
+    def clean(self) -> bool:
+        """Nobody on this kernel holds it, and its last owner unmounted it in order."""
+        return self.exclusive and self.probe.ok and self.probe.state is MmpState.CLEAN
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a mount or umount failed: `reason` is one CamelCase word, `message` what a person reads."""
+
+    reason: str
+    message: str
+
+
+class DiskReader(Protocol):
+    """Reads one disk again and again. Blocks, for ever on a stalled disk: only for a thread that has nothing else to do."""
+
+    def read(self) -> Probe:
+        """Take one reading. Never raises for a fault of the disk: see `Probe.error`."""
+        ...
+
+    def close(self) -> None:
+        """Close all descriptors. `read` opens them again."""
+        ...
+
+
+class Backend(Protocol):
+    """One target's disk. No method blocks the event loop; a stalled disk blocks the one method, in the disk's own thread.
+
+    Cancelling a call (a time-out) leaves its thread behind until the disk answers; later calls queue up behind it.
+    """
+
+    @property
+    def kind(self) -> str:
+        """`ext4`."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """What is mounted: the path of the device."""
+        ...
+
+    def reader(self) -> DiskReader:
+        """A new reader for `DiskWatch`."""
+        ...
+
+    async def probe(self) -> Probe:
+        """Take one fresh reading: descriptors, super block and MMP block all anew."""
+        ...
+
+    async def flush(self) -> None:
+        """Drop what this kernel has cached of the device (BLKFLSBUF). Right before each mount. Raises `DiskError`."""
+        ...
+
+    async def exclusive(self) -> bool:
+        """`open(device, O_EXCL)` succeeds. Raises `DiskError` when the device cannot be opened at all."""
+        ...
+
+    async def release_check(self) -> ReleaseCheck:
+        """`exclusive`, then `probe`. Raises `DiskError`."""
+        ...
+
+    async def clear_mmp(self, expected: bytes, lock: TargetLock, until: float = math.inf) -> Probe:
+        """Write MMP CLEAN if the block, re-read just before, is byte for byte `expected`. Returns the reading after it.
+
+        `lock` stays the caller's, and stays locked until the write has ended even if the caller is cancelled or lets it
+        go. A clear that was cancelled, or that comes after the monotonic second `until`, never writes. Raises
+        `ClearRefusedError` (nothing written), `ClearUncertainError`, `DiskError`.
+        """
+        ...
+
+    def mounts(self, entries: Sequence[MountEntry]) -> list[MountEntry]:
+        """Those entries that are this disk: the same device number, whoever mounted it and wherever. Raises `DiskError`."""
+        ...
+
+    async def mount(
+        self, lock: TargetLock, mount_point: Path, options: Sequence[str], until: float = math.inf
+    ) -> Child:
+        """Flush the device's cache, then start the mount as a child that inherits the lock; takes the lock over.
+
+        The mount point is made if missing. Raises `DiskError`: nothing was started, and nothing will be (also once the
+        monotonic second `until` has passed, or if the caller is cancelled before).
+        """
+        ...
+
+    async def unmount(self, lock: TargetLock, mount_point: Path) -> Child:
+        """Start a plain umount, never forced, never lazy. Otherwise as `mount`."""
+        ...
+
+    def mount_failure(self, ended: ChildExit) -> Failure | None:
+        """Why the mount child failed; None when it succeeded. The mount table, not this, says what is mounted."""
+        ...
+
+    def unmount_failure(self, ended: ChildExit) -> Failure | None:
+        """Why the umount child failed; None when it succeeded."""
+        ...
+
+    def close(self) -> None:
+        """End the disk's thread, once it has nothing more to do. Children and mounts stay as they are."""
+        ...
