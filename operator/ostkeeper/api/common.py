@@ -22,7 +22,21 @@ DISK_AGE_ANNOTATION = f"{GROUP}/oldest-disk-reading"
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
-Duration = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", max_length=32)]
+Duration = Annotated[
+    str,
+    Field(
+        pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$",
+        max_length=32,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$')",
+                    "message": "is not a duration; write a number and a unit (ms, s, m or h), such as 500ms or 1h30m",
+                }
+            ]
+        },
+    ),
+]
 """A length of time as Go and kubectl write it: 500ms, 2s, 10m, 1h30m."""
 
 
@@ -106,6 +120,8 @@ class Resource(Model):
     kind: ClassVar[str]
     plural: ClassVar[str]
     short: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    """Further short names."""
     namespaced: ClassVar[bool] = True
     columns: ClassVar[tuple[Column, ...]] = ()
     selectable: ClassVar[tuple[str, ...]] = ()
