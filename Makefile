@@ -39,7 +39,7 @@ check: build/venv.stamp ## style, types and layers: ruff, mypy --strict, import-
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict operator/ostkeeper tests
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 .PHONY: test
 test: setup needs-root control-plane ## every test, the quick tiers first; under 30 min, root

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ostkeeper.testbed.controlplane_process import die_with_parent
+
 MODULES = Path(__file__).parent / "gomod"
 FREE_BYTES_NEEDED = 5 * 2**30
 """0.9 GB of modules and 3 GB of build cache were measured; the rest is the way to the three binaries."""
@@ -93,7 +95,7 @@ def _run(command: list[str], source: Path, environment: dict[str, str], say: Cal
     next_line = progress.started + PROGRESS_SECONDS
     with subprocess.Popen(
         command, cwd=source, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True,
+        stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent(),
     ) as child:  # fmt: skip
         try:
             for line in _lines(child):
