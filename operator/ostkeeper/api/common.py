@@ -22,19 +22,40 @@ DISK_AGE_ANNOTATION = f"{GROUP}/oldest-disk-reading"
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
+
+class Rule(BaseModel):
+    """One CEL rule. `message` says field and reason; `path` is the field that the API server names."""
+
+    model_config = ConfigDict(frozen=True)
+    rule: str
+    message: str = ""
+    message_expression: str = ""
+    path: str = ""
+    optional_old_self: bool = False
+
+    def wire(self) -> dict[str, Any]:
+        """As `x-kubernetes-validations` has it."""
+        names = {"message": self.message, "messageExpression": self.message_expression, "fieldPath": self.path}
+        written: dict[str, Any] = {"rule": self.rule} | {name: word for name, word in names.items() if word}
+        return written | ({"optionalOldSelf": True} if self.optional_old_self else {})
+
+
+def checked(*rules: Rule) -> dict[str, Any]:
+    """What to give `Field` as json_schema_extra for rules on one field that is not an object."""
+    return {"x-kubernetes-validations": [rule.wire() for rule in rules]}
+
+
 Duration = Annotated[
     str,
     Field(
         pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$",
         max_length=32,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$')",
-                    "message": "is not a duration; write a number and a unit (ms, s, m or h), such as 500ms or 1h30m",
-                }
-            ]
-        },
+        json_schema_extra=checked(
+            Rule(
+                rule=r"self.matches(r'^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$')",
+                message="is not a duration; write a number and a unit (ms, s, m or h), such as 500ms or 1h30m",
+            )
+        ),
     ),
 ]
 """A length of time as Go and kubectl write it: 500ms, 2s, 10m, 1h30m."""
@@ -66,17 +87,6 @@ class Model(BaseModel):
     def wire(self) -> dict[str, Any]:
         """As it goes over the wire: camelCase, without what is not set."""
         return self.model_dump(by_alias=True, exclude_none=True, mode="json")
-
-
-class Rule(BaseModel):
-    """One CEL rule. `message` says field and reason; `path` is the field that the API server names."""
-
-    model_config = ConfigDict(frozen=True)
-    rule: str
-    message: str = ""
-    message_expression: str = ""
-    path: str = ""
-    optional_old_self: bool = False
 
 
 class Condition(Model):
@@ -160,6 +170,16 @@ class Column(BaseModel):
     priority: int = 0
     description: str = ""
 
+
+def condition_column(type_: str, field: str, name: str, priority: int = 0) -> Column:
+    """Return the column that shows one field of one condition."""
+    return Column(name=name, type="string", path=f'.status.conditions[?(@.type=="{type_}")].{field}', priority=priority)
+
+
+READY_COLUMN = condition_column("Ready", "status", "Ready")
+AGE_COLUMN = Column(name="Age", type="date", path=".metadata.creationTimestamp")
+WHY_COLUMNS = (condition_column("Ready", "reason", "Reason", 1), condition_column("Ready", "message", "Message", 1))
+"""Why it is Ready or is not, with `-o wide`."""
 
 Model.model_rebuild()
 Resource.model_rebuild()

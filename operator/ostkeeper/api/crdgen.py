@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from ostkeeper.api import OSS, OST, Failover, FenceDevice, OSSPair
-from ostkeeper.api.common import GROUP, VERSION, Column, Model, Resource, Rule
+from ostkeeper.api.common import GROUP, VERSION, Column, Model, Resource
 
 Json = dict[str, Any]
 KINDS: tuple[type[Resource], ...] = (FenceDevice, OSSPair, OST, OSS, Failover)
@@ -138,20 +138,7 @@ class _Schemas:
     def _add_rules(self, schema: Json, written: Json) -> None:
         model = self._models.get(schema.get("title", ""))
         if model is not None and "properties" in schema and model.rules:
-            written["x-kubernetes-validations"] = [_rule(rule) for rule in model.rules]
-
-
-def _rule(rule: Rule) -> Json:
-    written: Json = {"rule": rule.rule}
-    if rule.message:
-        written["message"] = rule.message
-    if rule.message_expression:
-        written["messageExpression"] = rule.message_expression
-    if rule.path:
-        written["fieldPath"] = rule.path
-    if rule.optional_old_self:
-        written["optionalOldSelf"] = True
-    return written
+            written["x-kubernetes-validations"] = [rule.wire() for rule in model.rules]
 
 
 def _subclasses(model: type[Model]) -> Iterator[type[Model]]:

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ostkeeper.api.common import Conditions, Duration, Model, Resource
+from ostkeeper.api import rules as cel
+from ostkeeper.api.common import AGE_COLUMN, Column, Conditions, Duration, Model, Resource, Rule
 from ostkeeper.api.fencedevice import Name
 from ostkeeper.api.oss import Text, Word
 from ostkeeper.api.osspair import Confirm, Mode
@@ -54,6 +55,8 @@ class PolicySnapshot(Model):
 
     mode: Mode
     """Who decides."""
+    automatic_after: Duration | None = None
+    """After this time without an answer it acts, if the pair was armed."""
     armed: bool
     """Whether the pair was armed when suspicion began."""
     levels: Annotated[tuple[LevelSnapshot, ...], Field(max_length=4)]
@@ -104,7 +107,7 @@ class Approval(Model):
     ConfirmDead (in Blocked only): I have made sure that it has no power. Failback: move the targets home."""
     evidence: Word
     """status.evidence as it stood when the person answered. The answer lapses when that changes."""
-    by: Annotated[str, Field(max_length=253)]
+    by: Annotated[str, Field(min_length=1, max_length=253)]
     """Who answered; the API server holds it against the user who asks."""
     note: Text = ""
     """Why."""
@@ -112,6 +115,8 @@ class Approval(Model):
 
 class FailoverSpec(Model):
     """The decision, with what it rests on. Immutable but for `approval`."""
+
+    rules: ClassVar[tuple[Rule, ...]] = cel.FAILOVER_SPEC
 
     pair_name: Name
     """The OSSPair of the same namespace."""
@@ -167,6 +172,8 @@ class DiskProof(Model):
 
 class Certificate(Model):
     """A death certificate: after `holdEpoch` was durable, this boot of this server had no power. True for ever."""
+
+    rules: ClassVar[tuple[Rule, ...]] = cel.CERTIFICATE
 
     node: Name
     """The server."""
@@ -228,6 +235,8 @@ class DrillProgress(Model):
 class FailoverStatus(Model):
     """How far it is. Written by the operator only."""
 
+    rules: ClassVar[tuple[Rule, ...]] = cel.FAILOVER_STATUS
+
     phase: Phase
     """AwaitingApproval, Holding, Fencing, Relocating, Recovering, Complete; Observed and Aborted end it early; Blocked says
     what is missing; Restart goes from Fencing to PoweringOn."""
@@ -264,9 +273,23 @@ class FailoverStatus(Model):
 class Failover(Resource):
     """One decision about one server, its evidence, its execution and its death certificate."""
 
+    rules: ClassVar[tuple[Rule, ...]] = cel.FAILOVER
+
     kind: ClassVar[str] = "Failover"
     plural: ClassVar[str] = "failovers"
     short: ClassVar[str] = "fo"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(name="Type", type="string", path=".spec.type"),
+        Column(name="Node", type="string", path=".spec.node"),
+        Column(name="Partner", type="string", path=".spec.partner"),
+        Column(name="Phase", type="string", path=".status.phase"),
+        Column(name="Answer", type="string", path=".status.answer"),
+        Column(name="By", type="string", path=".status.answeredBy"),
+        AGE_COLUMN,
+        Column(name="Pair", type="string", path=".spec.pairName", priority=1),
+        Column(name="Message", type="string", path=".status.message", priority=1),
+    )
+    selectable: ClassVar[tuple[str, ...]] = (".spec.pairName", ".spec.node", ".status.phase")
 
     spec: FailoverSpec
     status: FailoverStatus | None = None

@@ -6,7 +6,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ostkeeper.api.common import Conditions, Duration, Model, Resource
+from ostkeeper.api import rules as cel
+from ostkeeper.api.common import (
+    AGE_COLUMN,
+    READY_COLUMN,
+    WHY_COLUMNS,
+    Column,
+    Conditions,
+    Duration,
+    Model,
+    Resource,
+    Rule,
+)
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 Address = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?$")]
@@ -59,6 +70,8 @@ class FenceAgent(Model):
 class Probe(Model):
     """How the device is probed, read only, all the time, and when it counts as trustworthy."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (cel.at_least("interval", "100ms", "BMCs have died of less"),)
+
     interval: Duration = "30s"
     """Time between two probes. Default 30s."""
     sample_count: Annotated[int, Field(ge=1, le=10000)] = 100
@@ -71,6 +84,11 @@ class Probe(Model):
 
 class FenceDeviceSpec(Model):
     """Which device it is. Exactly one of ipmi, snmpPDU, redfish, fenceAgent."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        cel.exactly_one_of("ipmi", "snmpPDU", "redfish", "fenceAgent"),
+        cel.at_least("requestTimeout", "100ms", "no device answers that fast, and each would look dead"),
+    )
 
     ipmi: IPMI | None = None
     """A BMC over IPMI. It feeds one server and has no outlets."""
@@ -142,6 +160,26 @@ class FenceDevice(Resource):
     kind: ClassVar[str] = "FenceDevice"
     plural: ClassVar[str] = "fencedevices"
     short: ClassVar[str] = "fd"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(name="Address", type="string", path=".spec['ipmi','snmpPDU','redfish','fenceAgent']['address','agent']"),
+        READY_COLUMN,
+        Column(
+            name="Latency-ms",
+            type="integer",
+            path=".status.latencyMilliseconds",
+            description="The slowest but one percent of the answers.",
+        ),
+        Column(
+            name="Answered",
+            type="integer",
+            path=".status.succeeded",
+            description="How many of the probes that are judged were answered.",
+        ),
+        Column(name="Probes", type="integer", path=".status.samples", description="How many probes are judged."),
+        AGE_COLUMN,
+        Column(name="Model", type="string", path=".status.model", priority=1),
+        *WHY_COLUMNS,
+    )
 
     spec: FenceDeviceSpec
     status: FenceDeviceStatus | None = None

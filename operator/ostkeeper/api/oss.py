@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ostkeeper.api.common import Conditions, Model, Resource
+from ostkeeper.api import rules as cel
+from ostkeeper.api.common import AGE_COLUMN, READY_COLUMN, WHY_COLUMNS, Column, Conditions, Model, Resource, Rule
 from ostkeeper.api.fencedevice import Name
 
 Word = Annotated[str, Field(max_length=64)]
@@ -144,10 +145,30 @@ class OSSStatus(Model):
 class OSS(Resource):
     """One object storage server: what its agent sees of itself, its partner and their disks."""
 
+    rules: ClassVar[tuple[Rule, ...]] = cel.OSS
+
     kind: ClassVar[str] = "OSS"
     plural: ClassVar[str] = "osses"
     short: ClassVar[str] = "oss"
     namespaced: ClassVar[bool] = False
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(name="Pair", type="string", path=".spec.pair.name"),
+        Column(name="Boot", type="string", path=".status.bootID"),
+        READY_COLUMN,
+        Column(
+            name="Peer",
+            type="string",
+            path=".status.peer.state",
+            description="What the partner's network witness answers.",
+        ),
+        AGE_COLUMN,
+        Column(name="Namespace", type="string", path=".spec.pair.namespace", priority=1),
+        Column(name="Agent", type="string", path=".status.agentVersion", priority=1),
+        Column(name="Epoch-Seen", type="integer", path=".status.epochSeen", priority=1),
+        Column(name="Refusal", type="string", path=".status.refusal", priority=1),
+        *WHY_COLUMNS,
+    )
+    selectable: ClassVar[tuple[str, ...]] = (".spec.pair.namespace", ".spec.pair.name")
 
     spec: OSSSpec
     status: OSSStatus | None = None

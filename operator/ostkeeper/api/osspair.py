@@ -6,7 +6,19 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ostkeeper.api.common import Conditions, Duration, Model, Resource
+from ostkeeper.api import rules as cel
+from ostkeeper.api.common import (
+    AGE_COLUMN,
+    READY_COLUMN,
+    WHY_COLUMNS,
+    Column,
+    Conditions,
+    Duration,
+    Model,
+    Resource,
+    Rule,
+    condition_column,
+)
 from ostkeeper.api.fencedevice import Name
 from ostkeeper.api.oss import Text, Word
 
@@ -26,6 +38,8 @@ class FeedRef(Model):
 class Level(Model):
     """Feeds that together cut all power of a server. A level cuts ALL its feeds."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (cel.FEEDS_ONCE,)
+
     name: Name
     """Name of the level, unique in its server."""
     feeds: Annotated[tuple[FeedRef, ...], Field(min_length=1, max_length=8)]
@@ -35,6 +49,8 @@ class Level(Model):
 class NodeSpec(Model):
     """One server of the pair and how it is fenced."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (cel.LEVELS_ONCE,)
+
     name: Name
     """The server: the Kubernetes Node of the same name, where there is one."""
     fencing: Annotated[tuple[Level, ...], Field(min_length=1, max_length=4)]
@@ -43,6 +59,11 @@ class NodeSpec(Model):
 
 class Heartbeat(Model):
     """The agents' leases."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        cel.at_least("interval", "100ms", "the API server could not follow"),
+        cel.HEARTBEAT_SLACK,
+    )
 
     interval: Duration = "2s"
     """How often an agent renews its lease. Default 2s. The agent follows it."""
@@ -63,6 +84,10 @@ class UnhealthyCondition(Model):
 
 class Confirm(Model):
     """How a death is confirmed."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        cel.at_least("interval", "50ms", "rounds that follow each other that fast are one reading"),
+    )
 
     rounds: Annotated[int, Field(ge=1, le=10)] = 3
     """So many rounds in a row must read OFF on every feed of the level. Default 3."""
@@ -138,6 +163,8 @@ class BoardAcceptance(Model):
 class OSSPairSpec(Model):
     """What people and Git declare. The operator never writes it."""
 
+    rules: ClassVar[tuple[Rule, ...]] = cel.PAIR_SPEC
+
     nodes: Annotated[tuple[NodeSpec, ...], Field(min_length=2, max_length=2)]
     """Exactly two different servers that see the same disks."""
     heartbeat: Heartbeat = Heartbeat()
@@ -193,6 +220,8 @@ class CertificateWarrant(Model):
 class Warrant(Model):
     """Why a target was allowed to move. Exactly one."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (cel.exactly_one_of("adopted", "released", "certificate"),)
+
     adopted: AdoptedWarrant | None = None
     """First placement."""
     released: ReleasedWarrant | None = None
@@ -203,6 +232,8 @@ class Warrant(Model):
 
 class Assignment(Model):
     """Who may mount one target."""
+
+    rules: ClassVar[tuple[Rule, ...]] = cel.ASSIGNMENT
 
     target: Word
     """The Lustre target name."""
@@ -299,6 +330,8 @@ class ServerState(Model):
 class OSSPairStatus(Model):
     """Who may mount what. Written by the operator only."""
 
+    rules: ClassVar[tuple[Rule, ...]] = cel.PAIR_STATUS
+
     epoch: Annotated[int, Field(ge=0)]
     """One counter for the pair; each permission carries one, and none goes back."""
     active_failover: Annotated[str, Field(max_length=253)] = ""
@@ -338,9 +371,25 @@ class OSSPairStatus(Model):
 class OSSPair(Resource):
     """Two object storage servers on shared disks: how each is fenced, what counts as failed, and who decides."""
 
+    rules: ClassVar[tuple[Rule, ...]] = cel.PAIR
+
     kind: ClassVar[str] = "OSSPair"
     plural: ClassVar[str] = "osspairs"
     short: ClassVar[str] = "pair"
+    aliases: ClassVar[tuple[str, ...]] = ("pairs",)
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(name="Mode", type="string", path=".spec.failover.mode"),
+        Column(name="Epoch", type="integer", path=".status.epoch"),
+        condition_column("Armed", "status", "Armed"),
+        READY_COLUMN,
+        Column(name="Failover", type="string", path=".status.activeFailover"),
+        AGE_COLUMN,
+        Column(name="Server", type="string", path=".spec.nodes[0].name", priority=1),
+        Column(name="Verdict", type="string", path=".status.servers[0].verdict", priority=1),
+        Column(name="Server", type="string", path=".spec.nodes[1].name", priority=1),
+        Column(name="Verdict", type="string", path=".status.servers[1].verdict", priority=1),
+        *WHY_COLUMNS,
+    )
 
     spec: OSSPairSpec
     status: OSSPairStatus | None = None

@@ -6,23 +6,37 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ostkeeper.api.common import Conditions, Model, Resource
+from ostkeeper.api import rules as cel
+from ostkeeper.api.common import (
+    AGE_COLUMN,
+    WHY_COLUMNS,
+    Column,
+    Conditions,
+    Model,
+    Resource,
+    Rule,
+    checked,
+    condition_column,
+)
 from ostkeeper.api.fencedevice import Name
 
-DevicePath = Annotated[str, Field(max_length=255)]
+LdiskfsDevice = Annotated[str, Field(max_length=255, json_schema_extra=checked(cel.LDISKFS_DEVICE))]
+Ext4Device = Annotated[str, Field(max_length=255, json_schema_extra=checked(cel.EXT4_DEVICE))]
+MountPoint = Annotated[str, Field(max_length=255, json_schema_extra=checked(cel.MOUNT_POINT))]
+MountOption = Annotated[str, Field(max_length=128, json_schema_extra=checked(cel.MOUNT_OPTION))]
 
 
 class Ldiskfs(Model):
     """A Lustre target on ldiskfs. Not served by the agent of this release: it refuses to mount it."""
 
-    device: DevicePath
+    device: LdiskfsDevice
     """Block device, the same path on both servers, below /dev/disk/ or /dev/mapper/."""
 
 
 class Ext4(Model):
     """A plain ext4 file system with MMP, to try everything without Lustre."""
 
-    device: DevicePath
+    device: Ext4Device
     """Block device, the same path on both servers, below /dev/disk/, /dev/mapper/ or /dev/loop."""
 
 
@@ -35,6 +49,8 @@ class Zfs(Model):
 
 class Backend(Model):
     """What the target lies on. Exactly one of ldiskfs, zfs, ext4; immutable."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (cel.exactly_one_of("ldiskfs", "zfs", "ext4"),)
 
     ldiskfs: Ldiskfs | None = None
     """Lustre on ldiskfs."""
@@ -56,6 +72,8 @@ class Backend(Model):
 class OSTSpec(Model):
     """What people and Git declare. The operator never writes it."""
 
+    rules: ClassVar[tuple[Rule, ...]] = cel.OST_SPEC
+
     file_system: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,8}$", max_length=8)]
     """Name of the Lustre file system, at most 8 characters (lustre_user.h, LUSTRE_MAXFSNAME). Immutable."""
     index: Annotated[int, Field(ge=0, le=0xFFFF)]
@@ -66,9 +84,9 @@ class OSTSpec(Model):
     """The server it is served from when all is well: one of the pair's two."""
     backend: Backend
     """What it lies on. Immutable."""
-    mount_point: Annotated[str, Field(max_length=255)]
+    mount_point: MountPoint
     """Where it is mounted, the same on both servers: below /mnt/, /lustre/ or /srv/."""
-    mount_options: Annotated[tuple[Annotated[str, Field(max_length=128)], ...], Field(max_length=16)] = ()
+    mount_options: Annotated[tuple[MountOption, ...], Field(max_length=16)] = ()
     """Further options for mount -o. `ro`, `noexec` and whatever else mount knows; none that contains a comma."""
     desired: Literal["Mounted", "Unmounted"] = "Mounted"
     """Unmounted for e2fsck, writeconf or a site shutdown. Default Mounted."""
@@ -110,6 +128,27 @@ class OST(Resource):
     kind: ClassVar[str] = "OST"
     plural: ClassVar[str] = "osts"
     short: ClassVar[str] = "ost"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(name="FS", type="string", path=".spec.fileSystem"),
+        Column(name="Index", type="integer", path=".spec.index"),
+        Column(name="Home", type="string", path=".spec.homeNode"),
+        Column(name="Node", type="string", path=".status.node", description="The server that it is assigned to."),
+        Column(name="State", type="string", path=".status.state"),
+        Column(
+            name="Recovery",
+            type="string",
+            path=".status.recovery",
+            description="Clients back / clients expected, and the time left.",
+        ),
+        AGE_COLUMN,
+        Column(name="Target", type="string", path=".status.target", priority=1),
+        Column(name="Mounted-On", type="string", path=".status.mountedOn", priority=1),
+        Column(name="Epoch", type="integer", path=".status.epoch", priority=1),
+        Column(name="Pair", type="string", path=".spec.pairName", priority=1),
+        condition_column("Ready", "status", "Ready", priority=1),
+        *WHY_COLUMNS,
+    )
+    selectable: ClassVar[tuple[str, ...]] = (".spec.pairName", ".spec.homeNode")
 
     spec: OSTSpec
     status: OSTStatus | None = None
