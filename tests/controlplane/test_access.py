@@ -1,11 +1,9 @@
 """Ways in: kubectl, kubeconfigs, identities, and a control plane in a network namespace of its own."""
 
-import asyncio
 import contextlib
 import json
-import subprocess
 import textwrap
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from ostkeeper.testbed import identities
 from ostkeeper.testbed.controlplane import ControlPlane, ControlPlaneError
 from ostkeeper.testbed.controlplane_client import ApiError
+from ostkeeper.testbed.net import SWITCH_ADDRESS, Switch
 from waiting import wait_for_async
 
 pytestmark = pytest.mark.contract
@@ -51,17 +50,14 @@ POLICY = """
 """
 
 
-@contextlib.contextmanager
-def network_namespace() -> Iterator[int]:
-    """Hold an unnamed network namespace with its loopback up; yields the pid of the process that holds it."""
-    words = ["unshare", "--net", "--kill-child", "sh", "-c", "ip link set lo up && echo up && exec cat"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "up\n"
-        try:
-            yield holder.pid
-        finally:
-            holder.kill()
+@contextlib.asynccontextmanager
+async def running_switch() -> AsyncIterator[Switch]:
+    switch = Switch()
+    await switch.start()
+    try:
+        yield switch
+    finally:
+        await switch.stop()
 
 
 def written(path: Path, text: str) -> Path:
@@ -117,24 +113,22 @@ async def test_users_carry_their_names_and_groups(control_plane: ControlPlane) -
     assert set(who["groups"]) == {*identities.OPERATOR.groups, "system:authenticated"}
 
 
-async def test_in_a_namespace_of_its_own_it_is_reached_by_relay_from_ours(tmp_path: Path) -> None:
-    with network_namespace() as pid:
-        async with ControlPlane(tmp_path / "plane", netns_pid=pid, identities=identities.everyone(["oss1"])) as plane:
-            assert plane.inside_url == "https://127.0.0.1:6443"
-            assert plane.url != plane.inside_url
+async def test_behind_a_switch_it_is_reached_by_relay_from_ours_and_by_its_address_from_there(tmp_path: Path) -> None:
+    async with running_switch() as switch:
+        plane = ControlPlane(tmp_path / "plane", switch.pid, SWITCH_ADDRESS, identities.everyone(["oss1"]))
+        async with plane:
+            assert plane.inside_url == "https://10.77.0.1:6443"
+            assert plane.url.startswith("https://127.0.0.1:")
             assert "default" in await plane.kubectl("get", "namespaces")
             inside = plane.kubeconfig(identities.agent("oss1").user, inside=True)
-            words = ["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}", "--kubeconfig", str(inside)]
-            kubectl = [str(plane.kubectl_path), *words]
-            child = await asyncio.create_subprocess_exec(
-                *("nsenter", "-t", str(pid), "-n"), *kubectl, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-            assert await child.communicate() == (b"ostkeeper:agent:oss1", b"")
+            words = ("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}", "--kubeconfig", str(inside))
+            assert await switch.run(str(plane.kubectl_path), *words) == "ostkeeper:agent:oss1"
 
 
 async def test_relay_outlives_a_restart_of_the_api_server(tmp_path: Path) -> None:
-    with network_namespace() as pid:
-        async with ControlPlane(tmp_path / "plane", netns_pid=pid) as plane, plane.client() as client:
+    async with running_switch() as switch:
+        plane = ControlPlane(tmp_path / "plane", switch.pid, SWITCH_ADDRESS)
+        async with plane, plane.client() as client:
             relay = plane.pids["relay"]
             await plane.stop_apiserver()
             await plane.start_apiserver()

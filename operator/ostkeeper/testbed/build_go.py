@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ostkeeper.testbed.controlplane_process import die_with_parent
+from ostkeeper.testbed.processes import WITH_US
 
 MODULES = Path(__file__).parent / "gomod"
 FREE_BYTES_NEEDED = 5 * 2**30
@@ -94,8 +94,8 @@ def _run(command: list[str], source: Path, environment: dict[str, str], say: Cal
     messages: list[str] = []
     next_line = progress.started + PROGRESS_SECONDS
     with subprocess.Popen(
-        command, cwd=source, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent(),
+        [*WITH_US, *command], cwd=source, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
     ) as child:  # fmt: skip
         try:
             for line in _lines(child):

@@ -6,11 +6,9 @@ kubectl). Not here: where the binaries come from (`build`), files (`controlplane
 """
 
 import asyncio
-import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,11 +18,11 @@ import aiohttp
 
 from ostkeeper.testbed import build, controlplane_files, controlplane_relay, identities
 from ostkeeper.testbed.controlplane_client import ApiClient, ApiError
-from ostkeeper.testbed.controlplane_process import Child, freeze, inside, kill, spawn, tail, thaw
+from ostkeeper.testbed.controlplane_process import Child, freeze, kill, spawn, tail, thaw
 from ostkeeper.testbed.identities import ADMIN, Identity
+from ostkeeper.testbed.net import API_PORT
+from ostkeeper.testbed.processes import CommandFailed, run
 
-PORT = 6443
-"""In a namespace of its own. In ours a free port is drawn, since several run side by side."""
 READY_SECONDS = 60.0
 """2.7 s on two idle cores; the rest is for a machine that is busy with tests."""
 PORT_ATTEMPTS = 3
@@ -58,7 +56,7 @@ class ControlPlane:
         self._identities = tuple(identities)
         self._tokens: dict[str, str] = {}
         self._assets = Path()
-        self._port = PORT
+        self._port = API_PORT  # in our own namespace a free one is drawn, since several run side by side
         self._relay_port = 0
         self._etcd: Child | None = None
         self._apiserver: Child | None = None
@@ -107,7 +105,7 @@ class ControlPlane:
     async def start_apiserver(self) -> None:
         """Start kube-apiserver again, at the same address, and return when /readyz is ok. Raises ControlPlaneError."""
         if self._apiserver is None:
-            self._apiserver = spawn(self._apiserver_command(), self.directory, self.apiserver_log)
+            self._apiserver = spawn(self._apiserver_command(), self._netns_pid, self.directory, self.apiserver_log)
         await self._until_ready()
 
     async def snapshot(self, path: Path) -> None:
@@ -188,21 +186,16 @@ class ControlPlane:
         """Return a thin HTTP client for our namespace, to be used as `async with`; `timeout` in seconds a request."""
         return ApiClient(self.url, self.ca, self.token(user), timeout)
 
-    async def kubectl(self, *words: str, user: str = ADMIN.user, stdin: str | None = None) -> str:
-        """Run kubectl as `user` and return what it prints. Raises ControlPlaneError with the command and its stderr."""
-        child = await asyncio.create_subprocess_exec(
-            str(self.kubectl_path),
-            *words,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=os.environ
-            | {"KUBECONFIG": str(self.kubeconfig(user)), "KUBECACHEDIR": str(self.directory / "kubectl-cache")},
-        )
-        out, error = await child.communicate(None if stdin is None else stdin.encode())
-        if child.returncode != 0:
-            raise ControlPlaneError(f"as {user}: kubectl {' '.join(words)}: {error.decode(errors='replace').strip()}")
-        return out.decode()
+    async def kubectl(self, *words: str, user: str = ADMIN.user, stdin: str = "", within: float = 60.0) -> str:
+        """Run kubectl as `user` for `within` seconds at most and return what it prints.
+
+        Raises ControlPlaneError with the command and its stderr.
+        """
+        options = (f"--kubeconfig={self.kubeconfig(user)}", f"--cache-dir={self.directory / 'kubectl-cache'}")
+        try:
+            return await run(str(self.kubectl_path), *options, *words, stdin=stdin, within=within)
+        except CommandFailed as error:
+            raise ControlPlaneError(f"as {user}: {error}") from error
 
     async def apply(self, paths: Sequence[Path]) -> None:
         """Apply manifests in the order given and wait until all CRDs are served.
@@ -227,7 +220,6 @@ class ControlPlane:
         client, peer = f"--listen-client-urls={_ETCD}", "http://127.0.0.1:1"  # the peer's is a name, nobody connects
         self._etcd = spawn(
             [
-                *inside(self._netns_pid),
                 str(self._assets / "etcd"),
                 f"--data-dir={self._data}",
                 "--unsafe-no-fsync",
@@ -238,13 +230,13 @@ class ControlPlane:
                 f"--initial-cluster=default={peer}",
                 "--log-level=warn",
             ],
+            self._netns_pid,
             self.directory,
             self.directory / "etcd.log",
         )
 
     def _apiserver_command(self) -> list[str]:
         return [
-            *inside(self._netns_pid),
             str(self._assets / "kube-apiserver"),
             f"--etcd-servers={_ETCD}",
             f"--bind-address={'0.0.0.0' if self._netns_pid is not None else self._address}",
@@ -271,7 +263,8 @@ class ControlPlane:
             script = str(Path(controlplane_relay.__file__))
             words = (str(listener.fileno()), self._address, str(self._port))
             self._relay = spawn(
-                [*inside(self._netns_pid), sys.executable, "-I", "-S", script, *words],
+                [sys.executable, "-I", "-S", script, *words],
+                self._netns_pid,
                 self.directory,
                 self.directory / "relay.log",
                 pass_fds=(listener.fileno(),),
@@ -342,10 +335,8 @@ def _free_port(address: str) -> int:
 
 async def _copy_tree(source: Path, target: Path) -> None:
     """Copy with holes kept: etcd preallocates 64 MB of write-ahead log, mostly empty."""
-    copy = await asyncio.create_subprocess_exec(
-        "cp", "--archive", "--sparse=always", "--reflink=auto", "--no-target-directory", str(source), str(target),
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-    _, error = await copy.communicate()
-    if copy.returncode != 0:
-        raise ControlPlaneError(f"cannot copy {source} to {target}: {error.decode(errors='replace').strip()}")
+    words = ("--archive", "--sparse=always", "--reflink=auto", "--no-target-directory")
+    try:
+        await run("cp", *words, str(source), str(target))
+    except CommandFailed as error:
+        raise ControlPlaneError(str(error)) from error

@@ -1,55 +1,38 @@
 """Children that do not outlive their parent: how etcd, kube-apiserver and the relay are started and killed.
 
 Here: start in a namespace, die with the parent, kill and reap. Not here: which servers, with which flags.
-Plain `subprocess`, not asyncio's: an asyncio child dies with its event loop, and a control plane outlives many.
+Plain `subprocess`, not asyncio's as in `processes`: an asyncio child dies with its event loop, and a control plane
+outlives many (one a test).
 """
 
 import asyncio
-import ctypes
-import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal is sent when the *thread* that forked ends, so start children from one that stays."""
+from ostkeeper.testbed.processes import WITH_US, in_network_of
 
 Child = subprocess.Popen[bytes]
 
 
-def die_with_parent() -> Callable[[], None]:
-    """Return a preexec_fn: the child gets SIGKILL when the calling thread ends, be it by SIGKILL. Survives exec."""
-    parent = os.getpid()
+def spawn(
+    command: Sequence[str], netns_pid: int | None, directory: Path, log: Path, pass_fds: Sequence[int] = ()
+) -> Child:
+    """Start `command` in `directory`, in the network namespace of `netns_pid` (None: ours), output appended to `log`.
 
-    def arm() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died between fork and prctl: nobody is left to send the signal
-            os._exit(1)
-
-    return arm
-
-
-def inside(netns_pid: int | None) -> list[str]:
-    """Return the words that put a command into the network namespace of a process; none for our own.
-
-    nsenter execs in place for a network namespace: the child's pid is the command's own.
+    It is killed when the calling *thread* ends (PDEATHSIG, prctl(2)): call from one that stays. It sees no terminal,
+    and no Ctrl-C of ours. setpriv and nsenter exec in place, so the child's pid is the command's own.
     """
-    return [] if netns_pid is None else ["nsenter", "--target", str(netns_pid), "--net", "--"]
-
-
-def spawn(command: Sequence[str], directory: Path, log: Path, pass_fds: Sequence[int] = ()) -> Child:
-    """Start `command` in `directory`, its output appended to `log`; it sees no terminal, and no Ctrl-C of ours."""
+    placed = command if netns_pid is None else in_network_of(netns_pid, *command)
     with log.open("ab") as output:
         return subprocess.Popen(
-            command,
+            [*WITH_US, *placed],
             cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=die_with_parent(),
             pass_fds=pass_fds,
         )
 
