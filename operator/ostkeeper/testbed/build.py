@@ -129,6 +129,9 @@ def main() -> int:
     except BuildError as error:
         print(f"control plane: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("control plane: interrupted; nothing half-built was left behind", file=sys.stderr)
+        return 130
     return 0
 
 
