@@ -1,0 +1,203 @@
+"""What the host machine knows: one server, its pair, and each target as this server has it.
+
+Here: plain state, and the questions that are answered by looking at it. Not here: rules (`permission`), what is done next
+(`host`). Only `host` changes any of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ostkeeper.api.common import seconds
+from ostkeeper.api.failover import Failover
+from ostkeeper.api.oss import OSS, NonceAnswer, PeerReport, Released, TargetReport
+from ostkeeper.api.osspair import Assignment, Heartbeat, Nonce, OSSPair
+from ostkeeper.api.ost import OST
+from ostkeeper.core.hostevents import DiskRef, Mounted, MountFact, Reading, Remembered
+
+STALLED_AFTER = 10.0
+"""Seconds without a new reading after which a disk is reported as unreadable: the device hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Who this server is, and which run of the agent this is."""
+
+    node: str
+    boot_id: str
+    system_uuid: str
+    agent_start: str
+    version: str
+
+
+@dataclass(slots=True)
+class Wish:
+    """A mount that the cached pair allows, and that waits for a fresh read and for the store."""
+
+    epoch: int
+    since: float
+    """Only a read that began at or after this second counts."""
+    read_began: float = -math.inf
+
+
+@dataclass(slots=True)
+class Target:
+    """One target, as this server has it."""
+
+    name: str
+    ost: OST | None = None
+    """As last seen, also after its object went: absence orders nothing."""
+    present: bool = False
+    """Its object exists."""
+    reading: Reading | None = None
+    mounts: tuple[MountFact, ...] = ()
+    obstacle: str = ""
+    """What else is mounted on its mount point."""
+    holder: str = ""
+    """Who holds its lock, in words; empty: nobody."""
+    busy: Literal["", "mount", "unmount", "check"] = ""
+    op: int = 0
+    """The effect under way, when busy."""
+    busy_epoch: int = 0
+    """The epoch that the effect under way rests on."""
+    wish: Wish | None = None
+    failures: int = 0
+    retry_at: float = -math.inf
+    failed: tuple[str, str] | None = None
+    """Reason and message of the last failure."""
+    refused: tuple[str, str] | None = None
+    """Reason and message of why it is not mounted although it should be."""
+    unclearable: str = ""
+    """Digest of a block that could not be cleared: the mount waits as the kernel does."""
+    granted: int = 0
+    """Epoch of the assignment that failures and back-off belong to."""
+    releasing: Released | None = None
+    """Released, but the store does not say so yet."""
+    released: Released | None = None
+    cleared: bool = False
+    mounted_at: float = math.inf
+    """When the mount was first seen here, with `moves_then`: a mark is read back only after the kernel's thread wrote."""
+    moves_then: int = 0
+    errors_then: bool = False
+    """The super block had errors flagged when the mount was first seen."""
+
+    @property
+    def uuid(self) -> str:
+        """UUID of its file system; empty before the first good reading."""
+        return self.reading.uuid if self.reading else ""
+
+    @property
+    def child(self) -> bool:
+        """A mount, umount or clear of it may still be running here."""
+        return self.busy in ("mount", "unmount") or bool(self.holder)
+
+    @property
+    def ref(self) -> DiskRef | None:
+        """What there is to read."""
+        if self.ost is None:
+            return None
+        backend, spec = self.ost.spec.backend, self.ost.spec
+        kind = "ldiskfs" if backend.ldiskfs else "ext4" if backend.ext4 else "zfs"
+        return DiskRef(self.name, kind, backend.source, spec.mount_point)
+
+
+@dataclass(slots=True)
+class Base:
+    """From when on movement counts for one failover and level: the first nonce of it that this agent saw."""
+
+    since: float
+    first: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Target: begin and `moves` of the first good reading that began after `since`."""
+
+
+@dataclass(slots=True)
+class Question:
+    """The nonce that is being answered."""
+
+    nonce: Nonce
+    seen_at: float
+    base: Base
+
+
+@dataclass(slots=True)
+class Host:
+    """Everything this server's machine knows."""
+
+    server: Server
+    stored: Remembered
+    corrupt: str = ""
+    """Why the store cannot be trusted; empty: it can."""
+    cluster: str = ""
+    oss: OSS | None = None
+    oss_missing: bool = False
+    """A read found no OSS of this name."""
+    partner: OSS | None = None
+    pair: OSSPair | None = None
+    osts: dict[str, OST] = field(default_factory=dict)
+    """By key."""
+    failovers: dict[str, Failover] = field(default_factory=dict)
+    """Of this pair, by name."""
+    targets: dict[str, Target] = field(default_factory=dict)
+    epochs: dict[str, int] = field(default_factory=dict)
+    """Durable: the highest epoch seen in this cluster, by disk."""
+    records: dict[str, Mounted] = field(default_factory=dict)
+    """Durable: what was mounted, by target."""
+    mounts_seen: bool = False
+    lease_until: float = -math.inf
+    """Own lease counts as held until then."""
+    peer: PeerReport = PeerReport()
+    peer_since: float = math.inf
+    """When the partner last answered, or was first asked."""
+    hazards: tuple[str, ...] = ()
+    question: Question | None = None
+    bases: dict[tuple[str, int], Base] = field(default_factory=dict)
+    """By failover and level (0 or more)."""
+    answer: NonceAnswer | None = None
+    answered_mounted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Nonce: what this server said was mounted."""
+
+    @property
+    def heartbeat(self) -> Heartbeat:
+        """The pair's, or its defaults before it is known."""
+        return self.pair.spec.heartbeat if self.pair else Heartbeat()
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two renewals of the lease."""
+        return seconds(self.heartbeat.interval)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds after which a lease that was not renewed speaks for a dead server."""
+        return seconds(self.heartbeat.timeout)
+
+    @property
+    def partner_name(self) -> str:
+        """The other server of the pair; empty before it is known, or if this one is not of it."""
+        if self.pair is None or self.server.node not in self.pair.servers:
+            return ""
+        return self.pair.partner_of(self.server.node)
+
+    def assignment(self, target: str) -> Assignment | None:
+        """Who may mount a target, as the pair says."""
+        return self.pair.status.assignment(target) if self.pair and self.pair.status else None
+
+    def record(self, target: str) -> Mounted | None:
+        """What this server mounted or adopted, or was about to, in this boot."""
+        record = self.records.get(target)
+        return record if record and record.boot_id == self.server.boot_id else None
+
+    def ours(self, target: Target) -> bool:
+        """It is mounted here, by this agent (or an earlier one of this boot), or as the pair adopted it."""
+        return bool(target.mounts) and self.record(target.name) is not None
+
+    def epoch_seen(self) -> int:
+        """The highest epoch seen for any disk of the pair."""
+        return max((self.epochs.get(target.uuid, 0) for target in self.targets.values() if target.uuid), default=0)
+
+    def partner_target(self, target: str) -> TargetReport | None:
+        """The partner's last report of a target."""
+        status = self.partner.status if self.partner else None
+        return next((report for report in status.targets if report.target == target), None) if status else None
