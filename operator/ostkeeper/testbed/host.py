@@ -72,7 +72,9 @@ class Host:
     """One server. `power_on` and `power_off` are the relays' (`power.Board`); the rest are the verbs of the testbed."""
 
     def __init__(self, spec: HostSpec, switch: net.Switch, listener: Listener | None = None) -> None:
-        """`listener(host, event)` hears `running` and `dead`, the services' comings and goings, and `stop-machine`."""
+        """`listener(host, event)` hears `disks` (they came or went), `running` and `dead`, the services' comings
+        and goings, and `stop-machine`.
+        """
         self.spec = spec
         self.name = spec.name
         self.board = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{spec.name}.testbed"))
@@ -109,6 +111,7 @@ class Host:
         self.boot_id = str(uuid.uuid4())
         try:
             self.disks = await attach_all(self.spec.images)
+            self._listener(self, {"event": "disks"})  # before anything inside could use one
             await self._boot()
         except Exception as error:
             await self.power_off()
@@ -177,6 +180,7 @@ class Host:
             await self._wait_until_gone(disks)
         finally:
             let_go_all(disks)
+            self._listener(self, {"event": "disks"})
         self.hung = self.stalled = False
         self._listener(self, {"event": "dead"})
 
