@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.disks import SharedDisk, make_image
+from agent.disks import SharedDisk, make_image, private_mounts
 from ostkeeper.agent.children import Children
 from ostkeeper.agent.locks import Locks
 
@@ -21,9 +21,16 @@ def _need_loop_devices() -> None:
 
 
 @pytest.fixture
-def new_disk(tmp_path: Path) -> Iterator[Callable[[Path, int], SharedDisk]]:
-    """A shared disk on an image that the test made: (image, sector size in bytes)."""
+def own_mounts() -> Iterator[None]:
+    """Mounts that nobody else on this machine sees, and that are gone after the test."""
     _need_loop_devices()
+    with private_mounts():
+        yield
+
+
+@pytest.fixture
+def new_disk(tmp_path: Path, own_mounts: None) -> Iterator[Callable[[Path, int], SharedDisk]]:
+    """A shared disk on an image that the test made: (image, sector size in bytes)."""
     with contextlib.ExitStack() as stack:
 
         def make(image: Path, sector_size: int) -> SharedDisk:

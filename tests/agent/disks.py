@@ -1,8 +1,14 @@
-"""Disks for the agent's tests: one image, and a loop device on it for each of two servers. Not here: fixtures (`conftest`)."""
+"""Disks for the agent's tests: one image, and a loop device on it for each of two servers. Not here: fixtures (`conftest`).
+
+A mount namespace made by anyone while a test's disk is mounted holds a copy of that mount (which is why the product asks
+O_EXCL and does not trust umount). Tests beside this one make such namespaces: so these mounts live in one of their own.
+"""
 
 import contextlib
+import ctypes
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from ostkeeper.testbed import kernel
@@ -14,6 +20,30 @@ def run(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+_CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int, what: str) -> None:
+    if result:
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+
+
+@contextlib.contextmanager
+def private_mounts() -> Iterator[None]:
+    """Run this thread, and all that it starts, in a mount namespace of its own; then return to the one before."""
+    cwd, before = os.getcwd(), os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    _checked(_libc.unshare(_CLONE_NEWNS), "unshare the mount namespace")
+    try:
+        run("mount", "--make-rprivate", "/")
+        yield
+    finally:
+        _checked(_libc.unshare(_CLONE_FS), "unshare the working directory from our threads")
+        _checked(_libc.setns(before, _CLONE_NEWNS), "return to the mount namespace before")
+        os.close(before)
+        os.chdir(cwd)
 
 
 def make_image(path: Path, *options: str, block_size: int = 4096, features: str = "mmp") -> Path:
