@@ -73,8 +73,10 @@ class Target:
     """Digest of a block that could not be cleared: the mount waits as the kernel does."""
     granted: int = 0
     """Epoch of the assignment that failures and back-off belong to."""
+    looked: int = 0
+    """Epoch of the last grant for which a fresh read was made: objects in the caches may lag behind each other."""
     releasing: Released | None = None
-    """Released, but the store does not say so yet."""
+    """Released, and reported once the store has forgotten the mount."""
     released: Released | None = None
     cleared: bool = False
     mounted_at: float = math.inf
@@ -135,6 +137,10 @@ class Host:
     """A read found no OSS of this name."""
     partner: OSS | None = None
     pair: OSSPair | None = None
+    pair_missing: bool = False
+    """A read found no such pair: then no board is pinned, either."""
+    pinned: str = ""
+    """System UUID that the pair pins under this server's name."""
     osts: dict[str, OST] = field(default_factory=dict)
     """By key."""
     failovers: dict[str, Failover] = field(default_factory=dict)
@@ -147,7 +153,7 @@ class Host:
     mounts_seen: bool = False
     lease_until: float = -math.inf
     """Own lease counts as held until then."""
-    peer: PeerReport = PeerReport()
+    peer: PeerReport = field(default_factory=PeerReport)
     peer_since: float = math.inf
     """When the partner last answered, or was first asked."""
     hazards: tuple[str, ...] = ()

@@ -1,0 +1,277 @@
+"""The agent's machine: every decision of one server, without I/O. Events and time in, effects with reasons out.
+
+Here: what is done next, target by target, and the order that keeps it safe. Not here: the rules themselves
+(`permission`), answers to nonces (`nonces`), the report (`hostreport`), and whatever touches a disk or a socket (`agent`).
+
+A mount passes three gates, in this order. (1) The cached pair says `Serve` with this server's name, and no rule forbids
+it: a wish. (2) The store holds the epoch and the mount's record, and a consistent read that began after the wish says the
+same: both asked for at once. (3) The rules again, on what was read. `Mount` leaves in the step in which the last of the
+two has arrived. An unmount needs `Release` with this server's name, and its epoch in the store. Nothing else changes a
+mount; a target that is served elsewhere is never unmounted: the machine is stopped instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from ostkeeper.api.oss import OSSStatus, PeerReport, Released
+from ostkeeper.core import hostevents as ev
+from ostkeeper.core import hosttargets, hostview, nonces, permission
+from ostkeeper.core.hostreport import status_of
+from ostkeeper.core.hoststate import Base, Host, Server, Target
+
+RETRY_FIRST = 1.0
+"""Seconds until a failed mount or unmount is tried again; doubled with each failure in a row."""
+RETRY_MOST = 30.0
+REPORT_EVERY = 60.0
+"""Seconds after which an unchanged report is written again."""
+
+
+class HostMachine:
+    """One server. `step` is called by one loop only."""
+
+    def __init__(self, server: Server, stored: ev.Remembered, corrupt: str = "") -> None:
+        """`stored`: what the store held at the start of the agent; `corrupt`: why it cannot be trusted, if so."""
+        self.host = Host(server, stored, corrupt)
+        self.wake_at = math.inf
+        self._ops = 0
+        self._pending: dict[int, ev.Remember] = {}
+        self._store_again_at = -math.inf
+        self._read_op = 0
+        self._report_op = 0
+        self._reported: OSSStatus | None = None
+        self._report_again_at = -math.inf
+        self._last: dict[type, ev.HostEffect] = {}
+        self._stopping = ""
+        self._stop_again_at = -math.inf
+
+    def step(self, event: ev.HostEvent, now: float) -> list[ev.HostEffect]:
+        """Take one event in; return what is to be done."""
+        match event:
+            case ev.PairRead():
+                self._pair_read(event, now)
+            case ev.Stored():
+                self._stored(event, now)
+            case ev.MountEnded() | ev.UnmountEnded() | ev.ReleaseChecked():
+                self._ended(event, now)
+            case ev.Reported():
+                self._written(event, now)
+            case _:
+                hostview.take(self.host, event, now)
+        self.wake_at = math.inf
+        return list(self._plan(now))
+
+    # --- answers to effects --------------------------------------------------------------------------------------------
+
+    def _pair_read(self, event: ev.PairRead, now: float) -> None:
+        if event.op != self._read_op:
+            return
+        self._read_op = 0
+        host, snapshot = self.host, event.snapshot
+        if snapshot is None or snapshot.pair is None:
+            self._drop_wishes(now, "NoFreshRead", f"no fresh read of the pair: {event.detail or 'it was not found'}")
+            return
+        hostview.take_pair(host, snapshot.pair)
+        host.partner = snapshot.partner
+        hostview.replace_osts(host, snapshot.osts)
+        host.failovers.update({failover.name: failover for failover in snapshot.failovers})
+        for target in host.targets.values():
+            if target.wish and event.began >= target.wish.since:
+                target.wish.read_began = event.began
+
+    def _stored(self, event: ev.Stored, now: float) -> None:
+        asked = self._pending.pop(event.op, None)
+        if asked is None:
+            return
+        host = self.host
+        if not event.ok:
+            self._store_again_at = now + RETRY_FIRST
+            self._drop_wishes(now, "StoreFailed", event.detail)
+            return
+        for disk, epoch in asked.epochs.items():
+            host.epochs[disk] = max(epoch, host.epochs.get(disk, 0))
+        for name, record in asked.mounts.items():
+            if record is None:
+                host.records.pop(name, None)
+            else:
+                host.records[name] = record
+
+    def _drop_wishes(self, now: float, reason: str, why: str) -> None:
+        for target in self.host.targets.values():
+            if target.wish:
+                target.wish, target.retry_at = None, now + RETRY_FIRST
+                target.refused = (reason, f"{target.name}: {why}; it is tried again")
+
+    def _ended(self, event: ev.MountEnded | ev.UnmountEnded | ev.ReleaseChecked, now: float) -> None:
+        target = self.host.targets.get(event.target)
+        if target is None or target.op != event.op:
+            return
+        target.busy, target.op = "", 0
+        match event:
+            case ev.ReleaseChecked():
+                self._checked(target, event, now)
+            case ev.MountEnded(ok=True):
+                target.failures, target.failed, target.cleared = 0, None, event.cleared
+            case ev.UnmountEnded(ok=True):
+                target.failures, target.failed = 0, None
+            case ev.MountEnded(reason="ClearRefused"):
+                target.unclearable = target.reading.digest if target.reading else ""
+                self._fail(target, event.reason, event.message, now)
+            case _:
+                self._fail(target, event.reason, event.message, now)
+
+    def _fail(self, target: Target, reason: str, message: str, now: float) -> None:
+        target.failed = (reason, message)
+        target.failures += 1
+        target.retry_at = now + min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(target.failures - 1, 10))
+
+    def _checked(self, target: Target, event: ev.ReleaseChecked, now: float) -> None:
+        """Released in order; or left dirty by an earlier boot of this server, standing still, never mounted in this one."""
+        host, reading = self.host, target.reading
+        record = host.records.get(target.name)
+        earlier = record is not None and record.boot_id != host.server.boot_id and record.mark != ""
+        dirty = earlier and reading is not None and reading.activity == "Still" and permission.own_mark(host, target)
+        if event.free and not target.mounts and (event.clean or dirty):
+            target.failures, target.failed = 0, None
+            target.releasing = Released(epoch=target.busy_epoch, boot_id=host.server.boot_id, dirty=not event.clean)
+        else:
+            self._fail(target, "NotReleased", event.message or f"{target.name}: still in use", now)
+            target.retry_at = min(target.retry_at, now + 2 * RETRY_FIRST)
+
+    def _written(self, event: ev.Reported, now: float) -> None:
+        if event.op == self._report_op:
+            self._report_op = 0
+            if not event.ok:
+                self._reported, self._report_again_at = None, now + RETRY_FIRST
+
+    # --- the plan: what follows from what is known ---------------------------------------------------------------------
+
+    def _plan(self, now: float) -> Iterator[ev.HostEffect]:
+        host = self.host
+        self._stopping = self._stopping or permission.must_stop(host)
+        if self._stopping:
+            yield from self._stop(now)
+            return
+        asked_anew = nonces.take_question(host, now)
+        self._note_warrants(now)
+        yield from self._surroundings(asked_anew)
+        if host.cluster:
+            yield from self._targets(now)
+        self._age_peer(now)
+        host.answer = nonces.answer(host, now)
+        if host.question and (host.answer is None or host.answer.value != host.question.nonce.value):
+            self._wake(host.question.seen_at + nonces.PATIENCE)
+        yield from self._report(now)
+
+    def _wake(self, at: float) -> None:
+        self.wake_at = min(self.wake_at, at)
+
+    def _next_op(self) -> int:
+        self._ops += 1
+        return self._ops
+
+    def _stop(self, now: float) -> Iterator[ev.HostEffect]:
+        """Stop the machine; should that fail, again and again. Nothing else is done any more, not even a heartbeat."""
+        if now >= self._stop_again_at:
+            self._stop_again_at = now + RETRY_FIRST
+            yield ev.Beat(False, self.host.interval, self.host.timeout)
+            yield ev.StopMachine(self._stopping)
+        self._wake(self._stop_again_at)
+
+    def _note_warrants(self, now: float) -> None:
+        """A certificate whose nonces this agent has not seen: stillness counts from now on."""
+        host = self.host
+        status = host.pair.status if host.pair else None
+        for grant in status.assignments if status else ():
+            warrant = grant.warrant.certificate
+            unseen = warrant and not any(failover == warrant.failover for failover, _ in host.bases)
+            if warrant and unseen and grant.node == host.server.node:
+                host.bases[warrant.failover, 0] = Base(now)
+
+    def _surroundings(self, asked_anew: bool) -> Iterator[ev.HostEffect]:
+        """The heartbeat, the disks and the partner that are watched; each said again only when it changes."""
+        host = self.host
+        known = [target for _, target in sorted(host.targets.items())]
+        refs = tuple(ref for target in known if (ref := target.ref))
+        nonce = host.question.nonce if host.question else None
+        fast = (nonce is not None and nonce.open) or any(t.refused and t.refused[0] == permission.WAIT for t in known)
+        placed = host.pair is not None or host.pair_missing or host.oss_missing
+        allowed = placed and permission.wrong_board(host) is None
+        yield from self._on_change(ev.Beat(allowed, host.interval, host.timeout))
+        if refs:
+            yield from self._on_change(ev.WatchDisks(refs, fast))
+        if asked_anew and refs:
+            yield ev.ReadDisksNow(tuple(ref.target for ref in refs))
+        if host.partner_name:
+            yield from self._on_change(ev.WatchPeer(host.partner_name, host.interval))
+
+    def _on_change(self, effect: ev.HostEffect) -> Iterator[ev.HostEffect]:
+        if self._last.get(type(effect)) != effect:
+            self._last[type(effect)] = effect
+            yield effect
+
+    def _age_peer(self, now: float) -> None:
+        """Silent: no answer for the heartbeat's time-out, as this server's clock has it."""
+        host = self.host
+        silent_at = host.peer_since + host.timeout
+        if now < silent_at:
+            self._wake(silent_at)
+        elif host.peer.state != "Silent":
+            host.peer = PeerReport.model_construct(state="Silent", boot_id=host.peer.boot_id)
+
+    def _targets(self, now: float) -> Iterator[ev.HostEffect]:
+        """Each target by itself; then one write of the store and one read of the pair for all of them."""
+        host, turn = self.host, hosttargets.Turn(self.host, now, self._next_op)
+        for _, target in sorted(host.targets.items()):
+            hosttargets.plan(turn, target)
+        self._wake(turn.wake_at)
+        yield from turn.effects
+        yield from self._remember(turn.records, now)
+        wishes = any(target.wish and target.wish.read_began == -math.inf for target in host.targets.values())
+        if wishes and not self._read_op and host.pair:
+            self._read_op = self._next_op()
+            pair, named = host.pair, self._warrants_named()
+            yield ev.ReadPair(self._read_op, pair.metadata.namespace, pair.name, host.partner_name, named)
+
+    def _warrants_named(self) -> tuple[str, ...]:
+        """The Failovers that warrants of this pair name."""
+        status = self.host.pair.status if self.host.pair else None
+        warrants = [grant.warrant.certificate for grant in status.assignments] if status else []
+        return tuple(sorted({warrant.failover for warrant in warrants if warrant}))
+
+    def _remember(self, records: dict[str, ev.Mounted | None], now: float) -> Iterator[ev.HostEffect]:
+        """Epochs that were seen for the first time, and mount records. What is on its way is not asked for again."""
+        host = self.host
+        epochs: dict[str, int] = {}
+        for _, target in sorted(host.targets.items()):
+            grant = host.assignment(target.name)
+            if grant and target.uuid and grant.epoch > host.epochs.get(target.uuid, 0):
+                epochs[target.uuid] = grant.epoch
+        for asked in self._pending.values():
+            epochs = {disk: epoch for disk, epoch in epochs.items() if asked.epochs.get(disk, 0) < epoch}
+            records = {name: r for name, r in records.items() if name not in asked.mounts or asked.mounts[name] != r}
+        if not (epochs or records) or host.corrupt:
+            return
+        if now < self._store_again_at:
+            self._wake(self._store_again_at)
+            return
+        op = self._next_op()
+        self._pending[op] = ev.Remember(op, host.cluster, epochs, records)
+        yield self._pending[op]
+
+    # --- the report ----------------------------------------------------------------------------------------------------
+
+    def _report(self, now: float) -> Iterator[ev.HostEffect]:
+        """On change, and at least once a minute; one at a time."""
+        host = self.host
+        if host.oss is None or not host.mounts_seen or self._report_op:
+            return
+        status = status_of(host, now)
+        due = self._reported is None or status != self._reported or now >= self._report_again_at
+        if not due or (self._reported is None and now < self._report_again_at):
+            self._wake(self._report_again_at)
+            return
+        self._report_op, self._reported = self._next_op(), status
+        self._report_again_at = now + REPORT_EVERY
+        yield ev.Report(self._report_op, status)

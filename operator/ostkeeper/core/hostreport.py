@@ -1,0 +1,101 @@
+"""The OSS report: what this server says of itself, its targets and their disks.
+
+Here: `status_of`, a function of what the host machine knows. Not here: when it is sent (`host`), conditions (the
+operator writes Ready), `uptimeSeconds` (the shell stamps it: it would make every report a change).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ostkeeper.api.oss import OSSStatus, TargetReport
+from ostkeeper.core import permission
+from ostkeeper.core.hoststate import Host, Target
+from ostkeeper.core.nonces import disk_report
+
+State = Literal["Unmounted", "Mounting", "Mounted", "Unmounting", "ForeignMount", "Failed", "Refused", "Unknown"]
+
+
+def status_of(host: Host, now: float) -> OSSStatus:
+    """The whole status. Nothing is validated: all of it comes from typed values."""
+    known = [target for _, target in sorted(host.targets.items()) if target.ost is not None]
+    server, refuses = host.server, permission.refuses_everything(host)
+    return OSSStatus.model_construct(
+        boot_id=server.boot_id,
+        system_uuid=server.system_uuid,
+        agent_version=server.version,
+        agent_start=server.agent_start,
+        epoch_seen=host.epoch_seen(),
+        nonce=host.answer,
+        targets=tuple(_target(host, target) for target in known),
+        disks=tuple(disk_report(target, now) for target in known),
+        peer=host.peer,
+        hazards=host.hazards,
+        refusal=": ".join(refuses)[:1024] if refuses else "",
+    )
+
+
+def _target(host: Host, target: Target) -> TargetReport:
+    state, said = _state(host, target)
+    record = host.record(target.name) if target.mounts else None
+    return TargetReport.model_construct(
+        target=target.name,
+        state=state,
+        read_only=any(mount.read_only for mount in target.mounts),
+        errors=_errors(target),
+        epoch=_epoch(host, target),
+        mark=record.mark[:64] if record else "",
+        child=target.child,
+        released=target.released,
+        reason=said[0][:64],
+        message=said[1][:1024],
+        failures=target.failures,
+        cleared_mmp=target.cleared and bool(target.mounts),
+    )
+
+
+def _state(host: Host, target: Target) -> tuple[State, tuple[str, str]]:
+    """What it is in, and what is to be said about that: reason and message."""
+    failed = target.failed or ("", "")
+    if not host.mounts_seen:
+        return "Unknown", ("", "the mount table was not read yet")
+    if target.busy == "mount":
+        return "Mounting", ("", "")
+    if target.mounts and host.record(target.name) is None:
+        where = ", ".join(mount.mount_point for mount in target.mounts)
+        return "ForeignMount", ("ForeignMount", f"mounted on {where}, but not by ostkeeper: left alone")
+    if target.busy == "unmount" or (_released(host, target) and (target.mounts or target.failed)):
+        return "Unmounting", failed
+    if target.mounts:
+        return "Mounted", failed
+    if target.failed:
+        return "Failed", failed
+    if target.refused and target.refused[0] != permission.WAIT:
+        return "Refused", target.refused
+    return "Unmounted", target.refused or ("", "")
+
+
+def _released(host: Host, target: Target) -> bool:
+    """A Release names this server."""
+    grant = host.assignment(target.name)
+    return grant is not None and grant.node == host.server.node and grant.intent == "Release"
+
+
+def _epoch(host: Host, target: Target) -> int:
+    if target.busy == "mount":
+        return target.busy_epoch
+    record = host.record(target.name) if target.mounts else None
+    return record.epoch if record else 0
+
+
+def _errors(target: Target) -> bool:
+    """It was mounted to be written and is not any more, or the kernel has flagged errors since it was mounted.
+
+    Errors that were flagged before the mount are history: they stay in the super block until a full e2fsck.
+    """
+    if not target.mounts or target.ost is None:
+        return False
+    asked_for = "ro" in target.ost.spec.mount_options
+    gone_read_only = not asked_for and all(mount.read_only for mount in target.mounts)
+    flagged = target.reading is not None and target.reading.file_system_errors and not target.errors_then
+    return gone_read_only or flagged

@@ -1,0 +1,143 @@
+"""Events that only say how the world is, taken into what the host machine knows.
+
+Here: objects seen and gone, disks, mounts, locks, the partner. Not here: answers to effects and what follows from any of it
+(`host`). What is gone orders nothing: it is remembered, and allows nothing new.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ostkeeper.api.failover import Failover
+from ostkeeper.api.oss import OSS, PeerReport
+from ostkeeper.api.osspair import OSSPair
+from ostkeeper.api.ost import OST
+from ostkeeper.core import hostevents as ev
+from ostkeeper.core import nonces
+from ostkeeper.core.events import Gone, Seen
+from ostkeeper.core.hoststate import Host, Target
+
+
+def take(host: Host, event: ev.HostEvent, now: float) -> None:
+    """Take one event in. Answers to effects are not for here, and change nothing."""
+    match event:
+        case Seen(object=seen):
+            see(host, seen)
+        case Gone():
+            lose(host, event)
+        case ev.OSSMissing():
+            host.oss_missing = host.oss is None
+        case ev.ClusterKnown(uid=uid):
+            host.cluster = uid
+            host.epochs = dict(host.stored.epochs.get(uid, {}))
+            host.records = dict(host.stored.mounts)
+        case ev.DiskSeen(reading=reading):
+            _disk(host, reading)
+        case ev.MountsSeen():
+            _mounts(host, event, now)
+        case ev.ChildrenSeen(holders=holders):
+            for name, target in host.targets.items():
+                target.holder = "" if target.busy in ("mount", "unmount") else holders.get(name, "")
+        case _:
+            _self_and_partner(host, event, now)
+
+
+def _self_and_partner(host: Host, event: ev.HostEvent, now: float) -> None:
+    match event:
+        case ev.Renewed(began=began):
+            host.lease_until = max(host.lease_until, began + host.timeout)
+        case ev.PeerSeen(boot_id=boot_id) if boot_id:
+            host.peer, host.peer_since = PeerReport.model_construct(state="Answering", boot_id=boot_id[:64]), now
+        case ev.PeerSeen() if host.peer_since == math.inf:
+            host.peer_since = now
+        case ev.HazardsSeen(hazards=hazards):
+            host.hazards = hazards
+
+
+def see(host: Host, seen: object) -> None:
+    """An object of this server's pair is there, new or changed."""
+    ref = host.oss.spec.pair if host.oss else None
+    match seen:
+        case OSS() if seen.name == host.server.node:
+            host.oss, host.oss_missing = seen, False
+            _recall_answer(host, seen)
+        case OSS() if seen.name == host.partner_name:
+            host.partner = seen
+        case OSSPair() if ref and (ref.namespace, ref.name) == (seen.metadata.namespace, seen.name):
+            take_pair(host, seen)
+        case OST() if ref and seen.spec.pair_name == ref.name:
+            host.osts[seen.key] = seen
+            _place(host, seen)
+        case Failover() if ref and seen.spec.pair_name == ref.name:
+            host.failovers[seen.name] = seen
+        case _:
+            pass
+
+
+def take_pair(host: Host, pair: OSSPair) -> None:
+    """The pair is there. The board that it pins under this server's name outlives its status here."""
+    host.pair, host.pair_missing = pair, False
+    boards = pair.status.boards if pair.status else ()
+    host.pinned = next((board.system_uuid.lower() for board in boards if board.node == host.server.node), host.pinned)
+
+
+def _recall_answer(host: Host, oss: OSS) -> None:
+    """An earlier agent of this boot said what was mounted: the pair may adopt it upon that."""
+    status = oss.status
+    if status and status.nonce and status.boot_id == host.server.boot_id:
+        host.answered_mounted.setdefault(status.nonce.value, status.nonce.mounted)
+
+
+def _place(host: Host, ost: OST) -> None:
+    target = host.targets.setdefault(ost.target, Target(ost.target))
+    moved = target.ost is not None and target.ost.spec.backend.source != ost.spec.backend.source
+    if moved and target.mounts:
+        target.present = False
+        return
+    target.reading = None if moved else target.reading
+    target.ost, target.present = ost, True
+
+
+def lose(host: Host, gone: Gone) -> None:
+    """An object is gone."""
+    if gone.kind == "OST" and gone.key in host.osts:
+        target = host.targets.get(host.osts.pop(gone.key).target)
+        if target and target.ost and target.ost.key == gone.key:
+            target.present = False
+    elif gone.kind == "OSSPair" and (host.pair is None or host.pair.key == gone.key):
+        host.pair = host.pair.model_copy(update={"status": None}) if host.pair else None
+        host.pair_missing = True
+    elif gone.kind == "Failover":
+        host.failovers.pop(gone.key.rpartition("/")[2], None)
+    elif gone.kind == "OSS" and gone.key == host.server.node:
+        host.oss_missing = host.oss is None
+
+
+def replace_osts(host: Host, osts: tuple[OST, ...]) -> None:
+    """A consistent read gave all OSTs of the pair."""
+    present = {ost.key for ost in osts}
+    for key in [key for key in host.osts if key not in present]:
+        lose(host, Gone("OST", key))
+    for ost in osts:
+        host.osts[ost.key] = ost
+        _place(host, ost)
+
+
+def _disk(host: Host, reading: ev.Reading) -> None:
+    target = host.targets.get(reading.target)
+    if target is not None:
+        target.reading = reading
+        nonces.note_reading(host, target)
+
+
+def _mounts(host: Host, event: ev.MountsSeen, now: float) -> None:
+    host.mounts_seen = True
+    for name, target in host.targets.items():
+        before, target.mounts = target.mounts, event.mounts.get(name, ())
+        target.obstacle = event.obstacles.get(name, "")
+        if target.mounts and not before:
+            target.mounted_at = now
+            target.moves_then = target.reading.moves if target.reading else 0
+            target.errors_then = target.reading is not None and target.reading.file_system_errors
+        elif before and not target.mounts:
+            target.mounted_at, target.cleared = math.inf, False

@@ -1,0 +1,109 @@
+"""Answering the pair's nonces: which readings count, what has moved since the question, who may still write.
+
+Here: the questions that are open, from when on movement counts, the answer. Not here: what an answer proves (the pair
+machine's part), how disks are read.
+
+A nonce asks what is so *after* it was seen, so only readings that began later count. Movement is counted from the first
+such reading of the first nonce of one failover and level: what changed before it says nothing about the time after the off.
+"""
+
+from __future__ import annotations
+
+from ostkeeper.api.oss import DiskReport, NonceAnswer
+from ostkeeper.core.hoststate import STALLED_AFTER, Base, Host, Question, Target
+
+PATIENCE = 1.0
+"""Seconds after which a nonce is answered without the disks that do not answer: they read Unknown."""
+APART = 0.1
+"""Seconds between the first and the last reading before "not moved" means something."""
+
+
+def take_question(host: Host, now: float) -> bool:
+    """Note the pair's nonce if it is new to this agent; say whether it is: then all disks are read anew."""
+    nonce = host.pair.status.nonce if host.pair and host.pair.status else None
+    old = host.question.nonce if host.question else None
+    if nonce is None or nonce == old:
+        return False
+    if host.question and old and old.value == nonce.value:
+        host.question.nonce = nonce
+        return False
+    counts = bool(nonce.failover) and nonce.level >= 0
+    base = host.bases.get((nonce.failover, nonce.level)) if counts else None
+    if base is None:
+        base = Base(now)
+        if counts:
+            host.bases[nonce.failover, nonce.level] = base
+    host.question = Question(nonce, now, base)
+    return True
+
+
+def note_reading(host: Host, target: Target) -> None:
+    """Let a reading begin the count of movement, for each question for which it is the first."""
+    reading = target.reading
+    if reading is None or not reading.ok:
+        return
+    bases = [*host.bases.values(), *([host.question.base] if host.question else [])]
+    for base in bases:
+        if reading.began >= base.since:
+            base.first.setdefault(target.name, (reading.began, reading.moves))
+
+
+def answer(host: Host, now: float) -> NonceAnswer | None:
+    """The answer to the open question, or the last answer while this one is not ready."""
+    question = host.question
+    if question is None:
+        return host.answer
+    known = [target for _, target in sorted(host.targets.items()) if target.ost is not None]
+    overdue = now >= question.seen_at + PATIENCE
+    answered = host.answer is not None and host.answer.value == question.nonce.value
+    if not (answered or overdue or all(_ready(question, target) for target in known)):
+        return host.answer
+    if not host.mounts_seen:
+        return host.answer
+    mounted = tuple(target.name for target in known if target.mounts)
+    host.answered_mounted[question.nonce.value] = mounted
+    return NonceAnswer.model_construct(
+        value=question.nonce.value,
+        moved=tuple(target.name for target in known if not target.mounts and _moved(question, target)),
+        disks=tuple(_disk(question, target) for target in known),
+        children=tuple(target.name for target in known if target.child),
+        mounted=mounted,
+    )
+
+
+def _ready(question: Question, target: Target) -> bool:
+    """Its disk was read after the question, for a failover twice unless it is mounted here."""
+    reading = target.reading
+    if reading is None or reading.began < question.seen_at:
+        return False
+    if not question.nonce.failover or target.mounts or not reading.ok:
+        return True
+    first = question.base.first.get(target.name)
+    return first is not None and reading.began >= first[0] + APART
+
+
+def _moved(question: Question, target: Target) -> bool:
+    first = question.base.first.get(target.name)
+    return first is not None and target.reading is not None and target.reading.moves != first[1]
+
+
+def _disk(question: Question, target: Target) -> DiskReport:
+    if target.reading is None or target.reading.began < question.seen_at:
+        return DiskReport.model_construct(target=target.name, state="Unknown")
+    return disk_report(target, question.seen_at)
+
+
+def disk_report(target: Target, now: float) -> DiskReport:
+    """One disk as it is reported; `now` decides whether its last reading is too old to be worth anything."""
+    reading = target.reading
+    if reading is None:
+        return DiskReport.model_construct(target=target.name, state="Unknown")
+    stalled = now - reading.began > STALLED_AFTER
+    state = "Unreadable" if stalled or not reading.ok else reading.activity
+    return DiskReport.model_construct(
+        target=target.name,
+        state=state,
+        mark=reading.mark[:64],
+        block=reading.digest if state == "Still" else "",
+        uuid=reading.uuid,
+    )
