@@ -19,6 +19,7 @@ REPORT_ANNOTATION = f"{GROUP}/report"
 DISK_AGE_ANNOTATION = f"{GROUP}/oldest-disk-reading"
 """On an agent's lease: age in seconds of the oldest of its latest disk readings, or "none"."""
 
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -48,11 +49,11 @@ def checked(*rules: Rule) -> dict[str, Any]:
 Duration = Annotated[
     str,
     Field(
-        pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$",
+        pattern=DURATION_PATTERN,
         max_length=32,
         json_schema_extra=checked(
             Rule(
-                rule=r"self.matches(r'^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$')",
+                rule=f"self.matches(r'{DURATION_PATTERN}')",
                 message="is not a duration; write a number and a unit (ms, s, m or h), such as 500ms or 1h30m",
             )
         ),

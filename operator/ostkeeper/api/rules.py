@@ -10,7 +10,7 @@ Some detours are for that budget: no `string(int)` in a concatenation, no map li
 
 from collections.abc import Iterable
 
-from ostkeeper.api.common import Rule
+from ostkeeper.api.common import DURATION_PATTERN, Rule
 from ostkeeper.api.phases import ANSWERABLE, CERTIFIED, EDGES, FIRST, ORDERLY, Edge
 
 
@@ -32,17 +32,25 @@ def exactly_one_of(*fields: str) -> Rule:
     return Rule(rule=f"{count} == 1", message=f"must have exactly one of: {', '.join(fields)}")
 
 
+def _is_duration(field: str) -> str:
+    """CEL for what `Duration`'s own rule checks, where reading it would add a second, unreadable refusal."""
+    return f"self.{field}.matches(r'{DURATION_PATTERN}')"
+
+
 def at_least(field: str, least: str, why: str) -> Rule:
     """Return the rule for a duration that must not be shorter than `least`."""
     return Rule(
-        rule=f"duration(self.{field}) >= duration('{least}')", path=f".{field}", message=f"is under {least}: {why}"
+        rule=f"!{_is_duration(field)} || duration(self.{field}) >= duration('{least}')",
+        path=f".{field}",
+        message=f"is under {least}: {why}",
     )
 
 
 # ---- OSSPair.spec
 
 HEARTBEAT_SLACK = Rule(
-    rule="duration(self.timeout).getMilliseconds() >= 3 * duration(self.interval).getMilliseconds()",
+    rule=f"!{_is_duration('timeout')} || !{_is_duration('interval')}"
+    " || duration(self.timeout).getMilliseconds() >= 3 * duration(self.interval).getMilliseconds()",
     path=".timeout",
     message_expression="'is ' + self.timeout + ', under 3 x spec.heartbeat.interval (' + self.interval + '):"
     " two late renewals would read as a death; use a longer timeout or a shorter interval'",
