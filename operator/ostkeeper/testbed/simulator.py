@@ -146,7 +146,7 @@ class SimulatedDevice(ABC):
         for attempt in (1, 2, 3):
             backend = ("127.0.0.1", _free_port())
             await self._spawn(self.command(backend))
-            self.proxy.device = backend
+            self.proxy.redirect(backend)
             if await self._answers(backend):
                 return
             await self._kill()

@@ -45,6 +45,13 @@ class UdpProxy(asyncio.DatagramProtocol):
                 transport.abort()
         self._upstreams.clear()
 
+    def redirect(self, device: Address) -> None:
+        """Forward to `device` from now on: the process behind was started anew."""
+        self.device = device
+        for transport in self._upstreams.values():
+            transport.abort()
+        self._upstreams.clear()
+
     def link(self, kind: LinkKind, argument: float = 0.0) -> None:
         """Set the fault. `slow`: `argument` ms more a round trip. `lossy`: `argument` percent lost each way."""
         self._kind, self._argument = kind, argument
