@@ -42,6 +42,7 @@ class ServiceSpec:
     """A service that PID 1 starts, and starts again 0.3 s after it ends."""
 
     argv: Sequence[str]
+    """Every word `{boot}` becomes the boot ID."""
     env: Mapping[str, str] = field(default_factory=dict)
     enabled: bool = True
 
@@ -142,7 +143,7 @@ class Host:
         disks = [{"device": disk.image.device, "number": disk.number} for disk in self.disks]
         services = {
             name: {
-                "argv": list(service.argv),
+                "argv": [self.boot_id if word == "{boot}" else word for word in service.argv],
                 "env": dict(service.env),
                 "log": str(self.spec.directory / f"{name}.log"),
                 "enabled": service.enabled,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ostkeeper.core.power import Feed
@@ -42,7 +42,7 @@ class Board(Protocol):
         ...
 
 
-AcListener = Callable[[str, bool], None]
+AcListener = Callable[[str, bool], Awaitable[None]]
 Log = Callable[[str, dict[str, Any]], None]
 
 
@@ -60,7 +60,7 @@ class PowerPlane:
         self._boards: dict[str, Board] = {}
         self._up = dict.fromkeys(wiring, False)
         self._locks = {host: asyncio.Lock() for host in wiring}
-        self._boots: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
         self._listeners: list[AcListener] = []
         self._log = log or (lambda _what, _fields: None)
         self.boot_delay = boot_delay
@@ -122,7 +122,10 @@ class PowerPlane:
         self._boards[host] = board
 
     def on_ac_change(self, callback: AcListener) -> None:
-        """Have `callback(host, ac)` called whenever a server loses its last feed, or gets its first one back."""
+        """Have `callback(host, ac)` awaited whenever a server loses its last feed, or gets its first one back.
+
+        An off waits for it, so that the BMC is as dead as its server when the off is acknowledged; an on does not.
+        """
         self._listeners.append(callback)
 
     async def start(self) -> None:
@@ -131,7 +134,7 @@ class PowerPlane:
 
     async def stop(self) -> None:
         """Cut every server for good: afterwards nothing boots by itself any more."""
-        for task in self._boots:
+        for task in self._tasks:
             task.cancel()
         for host in self._boards:
             self._relays[host] = False
@@ -201,18 +204,23 @@ class PowerPlane:
         changed = [(host, self.ac(host)) for host in self._feeds if self.ac(host) != before[host]]
         for host, ac in changed:
             self._log("ac", {"host": host, "on": ac})
-            for listener in self._listeners:
-                listener(host, ac)
-        await asyncio.gather(*(self._follow(host) for host, _ac in changed))
+        told = [listener(host, ac) for host, ac in changed if not ac for listener in self._listeners]
+        for host, ac in changed:
+            for listener in self._listeners if ac else ():
+                self._in_background(listener(host, ac))
+        await asyncio.gather(*told, *(self._follow(host) for host, _ac in changed))
+
+    def _in_background(self, what: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(what)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _follow(self, host: str) -> None:
         """Wait for a death, but not for a boot."""
         if not self.powered(host):
             await self._settle(host)
         elif not self._up[host]:
-            task = asyncio.create_task(self._boot_later(host))
-            self._boots.add(task)
-            task.add_done_callback(self._boots.discard)
+            self._in_background(self._boot_later(host))
 
     async def _boot_later(self, host: str) -> None:
         await asyncio.sleep(self.boot_delay)
