@@ -1,6 +1,6 @@
-"""The digest of a death certificate: what a warrant names, and what the agent holds against it before it clears MMP.
+"""Digests that bind one object to the exact contents of another: what a warrant names, what an answer rests on.
 
-Here: canonical JSON and its SHA-256. Not here: what a certificate allows (`permission`), how it comes about (`confirm`).
+Here: canonical JSON and its SHA-256. Not here: what a certificate allows (`permission`), how it comes about (`fencing`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ import json
 from ostkeeper.api.failover import Certificate
 
 
-def certificate_digest(certificate: Certificate) -> str:
-    """SHA-256, in hexadecimal, of the certificate as canonical JSON without its own `digest`.
+def digest(value: object) -> str:
+    """SHA-256, 64 hexadecimal digits, of a value of JSON's types: keys sorted, no blanks, ASCII."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
 
-    Canonical: as on the wire, what is not set left out, keys sorted, no blanks, ASCII. Both machines read the certificate
-    through the same model, so what another release adds to it is part of neither digest.
+
+def certificate_digest(certificate: Certificate) -> str:
+    """The digest of the certificate as on the wire, without its own `digest` and without what is not set.
+
+    Both machines read the certificate through the same model, so what another release adds to it is part of neither digest.
+    The agent holds it against the warrant before it clears MMP.
     """
-    body = {key: value for key, value in certificate.wire().items() if key != "digest"}
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
+    return digest({key: value for key, value in certificate.wire().items() if key != "digest"})

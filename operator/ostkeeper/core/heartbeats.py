@@ -18,6 +18,13 @@ CANARY_GAP = 3.0
 """A canary that needs longer than this from one proof to the next proves nothing about the time between."""
 
 
+def newer(version: str, than: str) -> bool:
+    """Whether one resourceVersion of an object is younger than another of the same kind (they are numbers, KEP-5504)."""
+    if version.isdecimal() and than.isdecimal():
+        return int(version) > int(than)
+    return version != than
+
+
 @dataclass(slots=True)
 class Pulse:
     """What was seen of one lease."""
@@ -67,7 +74,7 @@ class Heartbeats:
         if pulse is None:
             self.pulses[beat.node] = Pulse(beat, max(now, self.started))
             return False
-        if pulse.beat.version == beat.version:
+        if not newer(beat.version, pulse.beat.version):
             return False
         pulse.beat = beat
         pulse.changed_at = now

@@ -1,0 +1,119 @@
+"""Questions that several plans ask: can the partner take over, who must answer first, may we act unasked.
+
+Each returns the sentence that says why not; empty means yes.
+"""
+
+from __future__ import annotations
+
+from ostkeeper.api.common import seconds
+from ostkeeper.api.failover import Failover
+from ostkeeper.core.power import Feed
+from ostkeeper.core.view import View
+
+SHOT_DEADLINE = 2.0
+"""Seconds from the start of the quorum read within which a shot may leave; also what a new leader waits before its first."""
+
+
+def partner_unable(view: View, partner: str, targets: tuple[str, ...], now: float) -> str:
+    """Why the partner could not serve the targets now: it must be alive, read every disk, and be of sound mind."""
+    if not view.fresh(partner, now):
+        return f"{partner} has no fresh heartbeat"
+    if view.in_maintenance(partner):
+        return f"{partner} is in maintenance"
+    report = view.report(partner)
+    if report is None:
+        return f"{partner}'s last report has not been seen yet"
+    if report.refusal:
+        return f"{partner} serves nothing: {report.refusal}"
+    refusal = view.board_refusal(partner) or view.reads_all(partner, targets)
+    if refusal:
+        return refusal
+    return _soaking(view, partner, now)
+
+
+def _soaking(view: View, partner: str, now: float) -> str:
+    """A server that was fenced itself must have been seen alive, in a later boot, for partnerSoak."""
+    assert view.pair is not None
+    assert view.status is not None
+    entry = next((f for f in view.status.fenced if f.node == partner and not f.drill), None)
+    if entry is None:
+        return ""
+    if view.boot(partner) == entry.boot_id:
+        return f"{partner} was fenced in {entry.failover} and has not been seen in a later boot"
+    soak = seconds(view.pair.spec.failover.partner_soak)
+    well = now - view.well_since.get(partner, now)
+    if well < soak:
+        view.wake_by(now + soak - well)
+        return f"{partner} was fenced in {entry.failover} and has not been well for partnerSoak ({soak:g}s) yet"
+    return ""
+
+
+def partner_fenced(view: View, partner: str) -> bool:
+    """Whether the partner has not been seen alive in a boot after its own fencing."""
+    status = view.status
+    entry = next((f for f in status.fenced if f.node == partner), None) if status else None
+    if entry is None:
+        return False
+    pulse = view.heartbeats.pulses.get(partner)
+    return pulse is None or not pulse.moved or view.boot(partner) == entry.boot_id
+
+
+def unanswered(view: View, now: float) -> tuple[str, ...]:
+    """Living agents that have not answered a nonce of this term: no off and no assignment before they have."""
+    nonce = view.status.nonce if view.status else None
+    if nonce is None or not nonce.value.startswith(f"{view.term}-"):
+        return tuple(n for n in view.servers if view.fresh(n, now)) or view.servers
+    return tuple(n for n in view.servers if view.fresh(n, now) and not answered(view, n))
+
+
+def answered(view: View, node: str) -> bool:
+    """Whether the server has answered any nonce of this term."""
+    oss = view.osses.get(node)
+    nonce = oss.status.nonce if oss and oss.status else None
+    return nonce is not None and nonce.value.startswith(f"{view.term}-")
+
+
+def not_unasked(view: View, failover: Failover, waited: float, now: float) -> str:
+    """Why nothing is done about it without a person; empty: Automatic may act now."""
+    spec = failover.spec
+    if spec.evidence.verdict != "Failed":
+        return f"{spec.node} is {spec.evidence.verdict}, not Failed: a person decides"
+    after = spec.policy.automatic_after
+    if spec.policy.mode != "Automatic":
+        if spec.policy.mode != "Manual" or after is None:
+            return f"mode is {spec.policy.mode}"
+        if waited < seconds(after):
+            view.wake_by(now + seconds(after) - waited)
+            return f"mode is Manual, and automaticAfter {after} has not passed"
+    if not spec.policy.armed:
+        return "the pair was not armed when suspicion began"
+    if spec.node in view.pair.spec.maintenance if view.pair else False:
+        return f"{spec.node} is in maintenance"
+    if view.pair and view.pair.spec.paused:
+        return "the pair is paused"
+    fuse = view.heartbeats.fuse(spec.node, now)
+    return f"the fuse is open: {fuse}" if fuse else partner_unable(view, spec.partner, spec.targets, now)
+
+
+def claimed(view: View, node: str) -> str:
+    """Why the server may not be shot: two objects claim one of its feeds, or the server itself."""
+    return next((p.message for p in view.problems if node in p.nodes), "")
+
+
+def level_feeds(failover: Failover, level: int) -> tuple[Feed, ...]:
+    """The feeds of one fencing level, as the Failover's snapshot has them."""
+    return tuple(Feed(f.device_name, f.outlet) for f in failover.spec.policy.levels[level].feeds)
+
+
+def changed_device(view: View, failover: Failover, feed: Feed) -> str:
+    """Why the feed counts as silent in this Failover: its device is not the one that the snapshot names."""
+    snapshots = (f for level in failover.spec.policy.levels for f in level.feeds)
+    snapshot = next((f for f in snapshots if (f.device_name, f.outlet) == (feed.device, feed.outlet)), None)
+    device = view.devices.get(feed.device)
+    if device is None:
+        return f"FenceDevice {feed.device} does not exist"
+    if snapshot is not None and device.metadata.uid != snapshot.device_uid:
+        return f"FenceDevice {feed.device} was deleted and created again since this Failover was opened"
+    if snapshot is not None and device.spec.address != snapshot.address:
+        return f"FenceDevice {feed.device} is at {device.spec.address} now, {snapshot.address} when this Failover was opened"
+    return ""

@@ -1,0 +1,146 @@
+"""First placement, and the way back from EpochRegressed: the only grants that no release and no certificate warrants.
+
+Both agents have answered a nonce of this pair with no child alive; a person's word stands in for a dead one. Mounted
+somewhere: assigned there; nowhere: home. Not here: anything that moves a target that was assigned before.
+"""
+
+from __future__ import annotations
+
+from ostkeeper.api.osspair import AdoptedWarrant, Assignment, Board, Warrant
+from ostkeeper.api.ost import OST
+from ostkeeper.core.able import answered
+from ostkeeper.core.events import Effect
+from ostkeeper.core.failover import ask_term, closed_nonce
+from ostkeeper.core.fencing import ask
+from ostkeeper.core.view import View
+from ostkeeper.core.writes import write_pair
+
+
+def regressed(view: View) -> int:
+    """The highest epoch that an agent of the pair has seen, if it is above the API's; else 0."""
+    epoch = view.status.epoch if view.status else 0
+    seen = [oss.status.epoch_seen for node, oss in view.osses.items() if node in view.servers and oss.status]
+    return max((e for e in seen if e > epoch), default=0)
+
+
+def word_given(view: View) -> bool:
+    """Whether a person answered with `spec.adopt`: an epoch not below any seen, and not carried out yet."""
+    assert view.pair is not None
+    assert view.status is not None
+    adopt = view.pair.spec.adopt
+    return adopt is not None and adopt > view.status.adopted and adopt >= max(view.status.epoch, regressed(view))
+
+
+def adopt(view: View, now: float) -> list[Effect]:
+    """Assign what was never assigned; after `spec.adopt` everything is assigned as it is found."""
+    assert view.pair is not None
+    assert view.status is not None
+    word = word_given(view)
+    if not word and (regressed(view) or view.status.active_failover):
+        return []
+    wanted = _unassigned(view, everything=word)
+    if not wanted and not word:
+        return []
+    living = [n for n in view.servers if view.fresh(n, now)]
+    if (not word and len(living) < 2) or not living:
+        view.wake_by(now + 1.0)
+        return []
+    nonce = view.status.nonce
+    asked = nonce is not None and nonce.value.startswith(f"{view.term}-") and nonce.open
+    if not asked:
+        return ask(view, None, -1) if nonce is None or nonce.value.startswith(f"{view.term}-") else ask_term(view, now)
+    assert nonce is not None
+    if not all(_answers(view, n, nonce.value) for n in living):
+        view.wake_by(now + 1.0)
+        return []
+    return _assign(view, wanted, living, nonce.value, word=word)
+
+
+def _unassigned(view: View, *, everything: bool) -> list[OST]:
+    assert view.status is not None
+    blocked = view.blocked_targets()
+    found = []
+    for _, ost in sorted(view.osts.items()):
+        if ost.target in blocked or ost.metadata.deletion_timestamp:
+            continue
+        if everything or view.status.assignment(ost.target) is None:
+            found.append(ost)
+    return found
+
+
+def _answers(view: View, node: str, value: str) -> bool:
+    oss = view.osses.get(node)
+    nonce = oss.status.nonce if oss and oss.status else None
+    return answered(view, node) and nonce is not None and nonce.value == value
+
+
+def _assign(view: View, osts: list[OST], living: list[str], value: str, *, word: bool) -> list[Effect]:
+    """One write for all whose place is known; a target with a living child, or mounted twice, is left out."""
+    assert view.pair is not None
+    assert view.status is not None
+    epoch = max(view.status.epoch, regressed(view), view.pair.spec.adopt or 0 if word else 0) + 1
+    assignments = {a.target: a for a in view.status.assignments}
+    placed = []
+    for ost in osts:
+        node = _place(view, ost, living)
+        if node is None:
+            continue
+        old = assignments.get(ost.target)
+        serve = ost.spec.desired == "Mounted"
+        assignments[ost.target] = Assignment(
+            target=ost.target,
+            node=node,
+            intent="Serve" if serve or _mounted(view, node, ost.target) else "Release",
+            epoch=epoch,
+            warrant=Warrant(adopted=AdoptedWarrant(nonce=value)) if old is None or old.node != node else old.warrant,
+        )
+        placed.append(f"{ost.target} at {node}")
+    if not placed:
+        return []
+    update: dict[str, object] = {"adopted": view.pair.spec.adopt, "active_failover": ""} if word else {}
+    if word:
+        assignments = {t: a.model_copy(update={"epoch": epoch}) for t, a in assignments.items()}
+    return write_pair(
+        view,
+        f"adopt {', '.join(placed)}",
+        epoch=epoch,
+        assignments=tuple(assignments.values()),
+        nonce=closed_nonce(view),
+        **update,
+    )
+
+
+def _mounted(view: View, node: str, target: str) -> bool:
+    oss = view.osses.get(node)
+    nonce = oss.status.nonce if oss and oss.status else None
+    return nonce is not None and target in nonce.mounted
+
+
+def _place(view: View, ost: OST, living: list[str]) -> str | None:
+    """Where a target is mounted, else its home; None while anything could still write to it."""
+    for node in living:
+        oss = view.osses[node]
+        if oss.status and oss.status.nonce and ost.target in oss.status.nonce.children:
+            return None
+    mounted = [n for n in living if _mounted(view, n, ost.target)]
+    if len(mounted) > 1:
+        return None
+    return mounted[0] if mounted else ost.spec.home_node
+
+
+def boards(view: View) -> tuple[Board, ...] | None:
+    """The pinned machines, with what is new: first sight, or a person's acceptance. None: nothing changes."""
+    assert view.pair is not None
+    status = view.status
+    pinned = {b.node: b.system_uuid for b in status.boards} if status else {}
+    accepted = {a.node: a.system_uuid for a in view.pair.spec.accept_boards}
+    after = {}
+    for node in view.servers:
+        oss = view.osses.get(node)
+        seen = oss.status.system_uuid if oss and oss.status else ""
+        uuid = seen if seen and accepted.get(node) == seen else pinned.get(node) or seen
+        if uuid:
+            after[node] = uuid
+    if after == {n: u for n, u in pinned.items() if n in view.servers}:
+        return None
+    return tuple(Board(node=n, system_uuid=u) for n, u in sorted(after.items()))

@@ -1,0 +1,144 @@
+"""Armed: could Automatic be trusted now? Not armed says why, at noon rather than at 3 a.m.
+
+Here: trust in feeds, wiring and agents. Each function returns the reasons against; empty means trust.
+"""
+
+from __future__ import annotations
+
+from ostkeeper.api.fencedevice import FenceDevice
+from ostkeeper.api.osspair import Level
+from ostkeeper.core.digest import digest
+from ostkeeper.core.view import View
+
+
+def armed(view: View) -> list[str]:
+    """Why Automatic would act as Manual now."""
+    pair, status = view.pair, view.status
+    if pair is None or status is None:
+        return ["the pair has no status yet"]
+    reasons = [p.message for p in view.problems if p.targets or p.nodes]
+    if view.policies is not True:
+        reasons.append("the admission policies are not known to be in force")
+    if status.active_failover:
+        reasons.append(f"{status.active_failover} is open")
+    if not status.assignments:
+        reasons.append("no target is assigned yet")
+    for node in pair.servers:
+        reasons += _server(view, node)
+    return reasons
+
+
+def _server(view: View, node: str) -> list[str]:
+    assert view.pair is not None
+    reasons = _agent(view, node)
+    drilled = 0
+    for level in view.pair.fencing_of(node):
+        reasons += [f"level {level.name} of {node}: {why}" for why in level_untrusted(view, node, level)]
+        drilled += level_drilled(view, node, level)
+    if view.pair.spec.failover.wiring == "Drilled" and not drilled:
+        reasons.append(
+            f"no fencing level of {node} was drilled: kubectl patch spec.drill, or ostkeeper fence-test --really"
+        )
+    return reasons
+
+
+def _agent(view: View, node: str) -> list[str]:
+    report = view.report(node)
+    if report is None:
+        return [f"the agent of {node} has not reported"]
+    reasons = [f"{node}: {hazard}" for hazard in report.hazards]
+    if report.refusal:
+        reasons.append(f"{node} serves nothing: {report.refusal}")
+    status = view.status
+    blind = view.reads_all(node, tuple(a.target for a in status.assignments) if status else ())
+    return [*reasons, blind] if blind else reasons
+
+
+def level_untrusted(view: View, node: str, level: Level) -> list[str]:
+    """Why a level may not be trusted to kill: a device without trust, or a BMC of another board."""
+    reasons = []
+    for feed in level.feeds:
+        device = view.devices.get(feed.device_name)
+        if device is None:
+            reasons.append(f"FenceDevice {feed.device_name} does not exist")
+            continue
+        ready = next((c for c in device.status.conditions if c.type == "Ready"), None) if device.status else None
+        if ready is None or ready.status != "True":
+            why = f"{ready.reason}: {ready.message}" if ready else "not probed yet"
+            reasons.append(f"FenceDevice {feed.device_name} is not Ready ({why})")
+        reasons += _board(view, node, device)
+        reasons += _lies(view, node, device, feed.outlet or "")
+    return reasons
+
+
+def _lies(view: View, node: str, device: FenceDevice, outlet: str) -> list[str]:
+    """A feed that reads OFF while its server lives has lied, or is wired elsewhere."""
+    readings = device.status.feeds if device.status else ()
+    off = any(r.outlet == outlet and r.state == "PoweredOff" for r in readings)
+    verdict_fenced = view.status is not None and any(f.node == node for f in view.status.fenced)
+    if off and view.report(node) is not None and not verdict_fenced and not device.spec.has_outlets:
+        return [f"{device.name} reads OFF while {node} lives"]
+    return []
+
+
+def spellings(uuid: str) -> set[str]:
+    """The three spellings of one system UUID: as sent, as ipmitool reverses it, as SMBIOS mixes it. Bare hexadecimal."""
+    bare = uuid.replace("-", "").lower()
+    if len(bare) != 32:
+        return {bare}
+    raw = bytes.fromhex(bare)
+    smbios = raw[3::-1] + raw[5:3:-1] + raw[7:5:-1] + raw[8:]
+    return {
+        bare,
+        raw[::-1].hex(),
+        smbios.hex(),
+        (raw[::-1][3::-1] + raw[::-1][5:3:-1] + raw[::-1][7:5:-1] + raw[::-1][8:]).hex(),
+    }
+
+
+def _board(view: View, node: str, device: FenceDevice) -> list[str]:
+    """A BMC's system UUID must be the one that the agent reads from its own board."""
+    if device.spec.has_outlets:
+        return []
+    said = device.status.system_uuid if device.status else ""
+    report = view.report(node)
+    board = report.system_uuid if report else ""
+    if not said or not board:
+        return [f"BMC {device.name} has not told its system UUID yet"] if not said else []
+    if board.replace("-", "").lower() in spellings(said):
+        return []
+    return [f"BMC {device.name} belongs to board {said}, {node} runs on {board}: the feeds are swapped"]
+
+
+def fingerprint(view: View, node: str, level: Level) -> str:
+    """What a drill proved: these feeds, on these devices at these addresses, of this board. A change voids it."""
+    parts = []
+    for feed in level.feeds:
+        device = view.devices.get(feed.device_name)
+        uid, address = (device.metadata.uid, device.spec.address) if device else ("", "")
+        parts.append([feed.device_name, feed.outlet or "", uid, address])
+    status = view.status
+    board = next((b.system_uuid for b in status.boards if b.node == node), "") if status else ""
+    return fingerprint_of(node, level.name, parts, board)
+
+
+def fingerprint_of(node: str, level: str, feeds: list[list[str]], board: str) -> str:
+    """The same of what a Failover took a snapshot of: device, outlet, UID and address of each feed."""
+    return digest([node, level, feeds, board])[:16]
+
+
+def level_drilled(view: View, node: str, level: Level) -> bool:
+    """Whether a drill proved this level as it is declared now."""
+    status = view.status
+    return status is not None and any(
+        w.node == node and w.level == level.name and w.proven and w.fingerprint == fingerprint(view, node, level)
+        for w in status.wiring
+    )
+
+
+def wiring_trusted(view: View, node: str) -> bool:
+    """Whether the feeds of a server are proven enough for what asks for it: Automatic, and clearing MMP."""
+    assert view.pair is not None
+    if view.pair.spec.failover.wiring == "Declared":
+        return True
+    return any(level_drilled(view, node, level) for level in view.pair.fencing_of(node))

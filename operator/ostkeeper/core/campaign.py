@@ -1,0 +1,172 @@
+"""What one leader saw of one failover: sessions, shots, rounds and nonces. Volatile: after a crash it is done again.
+
+Here: the memory and the confirm loop, as functions of readings and `now`. A reading not taken proves nothing.
+Not here: which step comes next (`failover`), how a device is asked (`fencing`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ostkeeper.core.power import Feed, PowerReading, PowerState
+
+LOAD_WATTS = 5.0
+"""Measured load above this on an outlet that reads OFF is a veto: something still draws power."""
+
+
+@dataclass(slots=True)
+class Shot:
+    """One feed's off: under way, acknowledged, failed, or never sent."""
+
+    op: int
+    ended: float = math.inf
+    ok: bool = False
+    sent: bool = False
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Rounds:
+    """Rounds of readings of all feeds of a level. `needed` in a row must read OFF everywhere."""
+
+    feeds: tuple[Feed, ...]
+    needed: int
+    interval: float
+    patience: float
+    """Seconds for which a feed may go on without reading OFF: the device's request time-out, twice that if it reads ON."""
+    not_before: float
+    """Only readings that began after this second count: the last off was acknowledged then."""
+    next_at: float = 0.0
+    pending: dict[int, Feed] = field(default_factory=dict)
+    got: dict[Feed, PowerReading] = field(default_factory=dict)
+    boots: dict[Feed, str] = field(default_factory=dict)
+    bad_since: dict[Feed, float] = field(default_factory=dict)
+    count: int = 0
+    failure: str = ""
+    """Why this level proves nothing; empty: it may still."""
+
+    @property
+    def done(self) -> bool:
+        """Enough rounds in a row read OFF on every feed."""
+        return self.count >= self.needed and not self.failure
+
+    def due(self, now: float) -> bool:
+        """Whether another round is to be started."""
+        return not self.pending and not self.done and not self.failure and now >= self.next_at
+
+    def start(self, ops: dict[int, Feed], now: float) -> None:
+        """A round begins: one question to each feed."""
+        self.pending = dict(ops)
+        self.got = {}
+        self.next_at = now + self.interval
+
+    def again(self, not_before: float) -> None:
+        """All that was read so far proves nothing: something moved since."""
+        self.count = 0
+        self.not_before = not_before
+        self.boots = {}
+
+    def take(self, op: int, reading: PowerReading, now: float) -> None:
+        """A reading came in. Late answers to earlier questions are nobody's."""
+        feed = self.pending.pop(op, None)
+        if feed is None:
+            return
+        self.got[feed] = reading
+        self._judge(feed, reading, now)
+        if not self.pending:
+            self._close()
+
+    def _judge(self, feed: Feed, reading: PowerReading, now: float) -> None:
+        if reading.state is PowerState.OFF:
+            self.bad_since.pop(feed, None)
+            if reading.watts is not None and reading.watts > LOAD_WATTS:
+                self.failure = f"{feed} reads OFF, but {reading.watts:g} W flow through it"
+            if len(self.feeds) > 1 and not reading.boot:
+                self.failure = f"{feed} has no sign of reboots: it cannot carry a level of several feeds"
+            return
+        since = self.bad_since.setdefault(feed, reading.began)
+        patience = self.patience if reading.state is PowerState.UNKNOWN else 2 * self.patience
+        if now - since >= patience * 0.98:
+            word = "reads ON" if reading.state is PowerState.ON else f"is UNKNOWN: {reading.detail or 'no answer'}"
+            self.failure = f"{feed} {word}, {now - self.not_before:.1f}s after the off"
+
+    def _close(self) -> None:
+        """A round is complete: it counts when every reading of it is OFF, new enough, and from the same boots."""
+        off = all(r.state is PowerState.OFF and r.began >= self.not_before for r in self.got.values())
+        boots = {feed: reading.boot for feed, reading in self.got.items()}
+        if not off:
+            self.count = 0
+            self.boots = {}
+        elif self.count and boots != self.boots:
+            self.count = 1
+            self.boots = boots
+        else:
+            self.count += 1
+            self.boots = boots
+
+
+@dataclass(slots=True)
+class Campaign:
+    """What this leader saw and did for one Failover."""
+
+    name: str
+    began: float
+    level: int = -1
+    """The level that the rest is about; -1: none was begun by this leader."""
+    read_op: int = 0
+    """The quorum read before this level's offs, while it is under way."""
+    read_began: float = -1.0
+    """When the last good quorum read for this level began; negative: none."""
+    shots: dict[Feed, Shot] = field(default_factory=dict)
+    rounds: Rounds | None = None
+    bystanders: dict[Feed, PowerState | None] = field(default_factory=dict)
+    """The server's BMC on another level: None while the first answer after the last off is awaited."""
+    bystander_ops: dict[int, Feed] = field(default_factory=dict)
+    bystander_on_since: float = math.inf
+    bystander_next: float = 0.0
+    beat_at: float = -math.inf
+    """When a heartbeat of the server was last seen since the fencing began."""
+    level_nonce: str = ""
+    """Asked when the last off was acknowledged: agents watch for movement from then on."""
+    final_nonce: str = ""
+    """Asked when the rounds were complete."""
+    asked_at: float = math.inf
+    failures: list[str] = field(default_factory=list)
+    """Why each level that was tried proved nothing."""
+    on_ops: dict[int, Feed] = field(default_factory=dict)
+    on_done: set[Feed] = field(default_factory=set)
+    on_at: float = -math.inf
+    """When power was last ordered on."""
+    poll_ops: dict[int, Feed] = field(default_factory=dict)
+    poll_at: float = 0.0
+    poll: dict[Feed, PowerState] = field(default_factory=dict)
+    """In Blocked: what each feed read last."""
+    poll_base: dict[Feed, PowerState] = field(default_factory=dict)
+    """In Blocked: what each feed read when it was entered."""
+    phase_since: float = 0.0
+    phase: str = ""
+    restarted: bool = False
+    """Whether this leader has tried from Blocked once: what it did not see itself may have changed meanwhile."""
+
+    @property
+    def last_ack(self) -> float:
+        """When the last off of this level ended; inf while one is under way, or none was fired."""
+        return max((shot.ended for shot in self.shots.values()), default=math.inf)
+
+    def enter(self, phase: str, now: float) -> None:
+        """The durable phase changed."""
+        if phase != self.phase:
+            self.phase, self.phase_since = phase, now
+
+    def begin_level(self, level: int) -> None:
+        """Another level: nothing of the one before proves anything."""
+        self.level = level
+        self.read_op, self.read_began = 0, -1.0
+        self.shots = {}
+        self.rounds = None
+        self.bystanders, self.bystander_ops = {}, {}
+        self.bystander_on_since, self.bystander_next = math.inf, 0.0
+        self.level_nonce = self.final_nonce = ""
+        self.asked_at = math.inf
+        self.beat_at = -math.inf

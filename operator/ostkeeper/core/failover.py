@@ -1,0 +1,496 @@
+"""One Failover, phase by phase: what its durable phase asks for next.
+
+Any replica can take it up at any point: everything is derived from the pair, the Failover and what this leader reads
+itself (`campaign`). AwaitingApproval → Holding → Fencing → Relocating → Recovering → Complete; see `api.phases` for all
+edges. Here: the handlers of type Failover. Not here: when one is opened (`opening`), the shooting (`fencing`), orderly
+types (`orderly`), drills (`drill`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ostkeeper.api.common import seconds
+from ostkeeper.api.failover import Approval, Certificate, Failover
+from ostkeeper.api.osspair import CertificateWarrant, Fenced, Nonce, Noted, Wiring
+from ostkeeper.api.phases import TERMINAL
+from ostkeeper.core import fencing, invariants
+from ostkeeper.core.able import (
+    SHOT_DEADLINE,
+    changed_device,
+    claimed,
+    level_feeds,
+    not_unasked,
+    partner_unable,
+    unanswered,
+)
+from ostkeeper.core.campaign import Campaign
+from ostkeeper.core.events import Effect, PowerOn, ReadPower
+from ostkeeper.core.power import Feed, PowerState
+from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
+from ostkeeper.core.view import View
+from ostkeeper.core.writes import assign, write_failover, write_pair
+
+POLL_INTERVAL = 3.0
+"""Seconds between two looks at the devices while Blocked."""
+ON_RETRY = 5.0
+"""Seconds between two orders to power on what stays off."""
+
+Handler = Callable[[View, Failover, Campaign, float], list[Effect]]
+
+
+def campaign_of(view: View, fo: Failover, now: float) -> Campaign:
+    """What this leader saw of it; begun anew when it takes it up."""
+    if view.campaign is None or view.campaign.name != fo.name:
+        view.campaign = Campaign(fo.name, now)
+    view.campaign.enter(fo.phase, now)
+    return view.campaign
+
+
+def free_slot(view: View, fo: Failover, wiring: tuple[Wiring, ...] | None = None) -> list[Effect]:
+    """The Failover has ended: another may open. What was asked is noted, so that it is not asked again at once."""
+    assert view.status is not None
+    noted = tuple(n for n in view.status.noted if (n.node, n.type) != (fo.spec.node, fo.spec.type))
+    if fo.phase in ("Observed", "Aborted") and (fo.status is None or not fo.status.message.startswith(RETURNED)):
+        boot = fo.spec.evidence.boot_id
+        noted = (*noted[-7:], Noted(node=fo.spec.node, type=fo.spec.type, failover=fo.name, boot_id=boot))
+    epoch, why = view.status.epoch + 1, f"{fo.name} has ended: {fo.phase}"
+    if wiring is not None:
+        return write_pair(view, why, epoch=epoch, active_failover="", wiring=wiring)
+    return write_pair(view, why, epoch=epoch, active_failover="", noted=noted)
+
+
+RETURNED = "Seen alive again"
+"""How the message of an abort begins that leaves nothing to remember."""
+
+
+def valid_answer(view: View, fo: Failover, now: float) -> Approval | None:
+    """A person's answer to the question as it stands, if it was seen less than `validFor` ago."""
+    approval, status = fo.spec.approval, fo.status
+    if approval is None or status is None or approval.evidence != status.evidence:
+        return None
+    seen = view.approvals.setdefault(f"{fo.name}/{approval.evidence}", now)
+    return approval if now - seen <= seconds(fo.spec.policy.valid_for) else None
+
+
+def returned(view: View, fo: Failover, c: Campaign, now: float) -> str:
+    """Why this server is not to be fenced any more: it was seen alive since this leader took it up."""
+    node, dead = fo.spec.node, fo.spec.evidence.boot_id
+    pulse = view.heartbeats.pulses.get(node)
+    if pulse is None or not pulse.moved or pulse.changed_at <= c.began:
+        return ""
+    if dead and pulse.beat.boot_id != dead:
+        return f"{RETURNED}: {node} runs in another boot, {pulse.beat.boot_id}"
+    if fo.spec.evidence.verdict in fencing.LIVING:
+        return ""
+    complete = c.shots and math.isfinite(c.last_ack) and all(shot.ok for shot in c.shots.values())
+    if fo.phase == "Fencing" and complete:
+        return ""
+    return f"{RETURNED}: {node} renewed its heartbeat {now - pulse.changed_at:.1f}s ago, before its power was cut"
+
+
+def _awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """A person is asked, or Automatic waits until it may act."""
+    if view.busy:
+        return []
+    status, node = fo.status, fo.spec.node
+    assert status is not None
+    verdict = verdict_of(view, node, now)
+    gone = _reason_gone(view, fo, verdict.name)
+    if gone:
+        return write_failover(view, fo, f"{RETURNED}: {gone}", phase="Aborted")
+    approval = valid_answer(view, fo, now)
+    if approval is not None and approval.answer == "Dismiss":
+        return write_failover(
+            view, fo, f"dismissed by {approval.by}: {approval.note or 'no reason given'}", phase="Aborted"
+        )
+    if approval is not None and approval.answer in ("Failover", "Restart"):
+        why = _refuse_answer(view, fo, approval.answer, now)
+        if not why:
+            message = f"{approval.by} answered {approval.answer}: {approval.note or fo.spec.evidence.sentence}"
+            return _go(view, fo, approval.answer, approval.by, message)
+        if why not in status.message:
+            return write_failover(
+                view, fo, f"{approval.by}'s answer {approval.answer} waits: {why}", phase="AwaitingApproval"
+            )
+    if not not_unasked(view, fo, now - c.phase_since, now):
+        return _go(view, fo, "Failover", "policy", f"unasked: {fo.spec.evidence.sentence}")
+    return _renew_question(view, fo, now)
+
+
+def _reason_gone(view: View, fo: Failover, verdict: str) -> str:
+    """Why the question is moot."""
+    if fo.spec.evidence.verdict == "ReleaseOverdue":
+        overdue = any(a.intent == "Release" for a in view.held_by(fo.spec.node))
+        return "" if overdue else f"{fo.spec.node} has let go"
+    if verdict in ("Healthy", "Degraded"):
+        return f"{fo.spec.node} is {verdict} again"
+    return "" if view.held_by(fo.spec.node) else f"{fo.spec.node} holds no target any more"
+
+
+def _refuse_answer(view: View, fo: Failover, answer: str, now: float) -> str:
+    problem = claimed(view, fo.spec.node)
+    if problem or answer == "Restart":
+        return problem
+    return partner_unable(view, fo.spec.partner, fo.spec.targets, now)
+
+
+def _go(view: View, fo: Failover, answer: str, by: str, message: str) -> list[Effect]:
+    return write_failover(view, fo, message, phase="Holding", answer=answer, answered_by=by)
+
+
+def _renew_question(view: View, fo: Failover, now: float) -> list[Effect]:
+    """The evidence changed, or an answer lapsed: ask anew, so that no answer is acted upon that rests on something else."""
+    status = fo.status
+    assert status is not None
+    if fo.spec.evidence.verdict == "ReleaseOverdue":
+        current = fo.spec.evidence
+    else:
+        current = evidence_of(view, verdict_of(view, fo.spec.node, now), fo.spec.node, now)
+    approval = fo.spec.approval
+    lapsed = approval is not None and approval.evidence == status.evidence and valid_answer(view, fo, now) is None
+    if not lapsed and evidence_digest(current, status.asked) == status.evidence:
+        if approval is not None and approval.evidence == status.evidence:
+            view.wake_by(now + 1.0)
+        return []
+    asked = status.asked + 1
+    why = "an answer lapsed" if lapsed else "the evidence changed"
+    message = f"{why}; {fo.spec.node} is {current.verdict}: {current.sentence}. Failover, Restart or Dismiss?"
+    digest = evidence_digest(current, asked)
+    return write_failover(view, fo, message, phase="AwaitingApproval", asked=asked, evidence=digest)
+
+
+def _holding(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """Write the Hold on all targets of the server; only once it is durable may anything be cut."""
+    if view.busy:
+        return []
+    status = view.status
+    assert status is not None
+    back = returned(view, fo, c, now)
+    if back:
+        return abort(view, fo, c, back, now)
+    held = view.held_by(fo.spec.node)
+    if held and all(a.intent == "Hold" and a.epoch == status.epoch for a in held) and status.epoch > fo.spec.epoch:
+        assert fo.status is not None
+        message = f"the Hold at epoch {status.epoch} is durable; level {fo.spec.policy.levels[0].name}"
+        shots = fencing.shots_of(fo, fo.status, 0)
+        return write_failover(view, fo, message, phase="Fencing", hold_epoch=status.epoch, level=0, shots=shots)
+    waiting = unanswered(view, now)
+    if waiting:
+        return ask_term(view, now)
+    epoch = status.epoch + 1
+    targets = [a.target for a in held]
+    assignments = assign(status.assignments, targets, epoch, intent="Hold")
+    return write_pair(view, f"{fo.name}: Hold {', '.join(targets)}", epoch=epoch, assignments=assignments)
+
+
+def ask_term(view: View, now: float) -> list[Effect]:
+    """Ask this term's nonce, unless it is asked already."""
+    nonce = view.status.nonce if view.status else None
+    if nonce is not None and nonce.value.startswith(f"{view.term}-"):
+        view.wake_by(now + 1.0)
+        return []
+    return fencing.ask(view, None, -1)
+
+
+def _fencing(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """Cut one level, confirm it; a server that returns before its level is complete is spared."""
+    status = fo.status
+    assert status is not None
+    if c.level != status.level:
+        c.begin_level(status.level)
+    back = returned(view, fo, c, now)
+    if back or _aborting(view, fo):
+        return [] if view.busy else abort(view, fo, c, back or RETURNED, now)
+    if c.shots:
+        return fencing.confirm(view, fo, c, now)
+    if view.busy:
+        return []
+    spared = fencing.spared(view, fo, c, now)
+    if spared:
+        if "nonce" in spared:
+            return ask_term(view, now)
+        if now - c.phase_since > view.timeout() + SHOT_DEADLINE:
+            return fencing.block(view, fo, c, [spared])
+        view.wake_by(now + 0.2)
+        return []
+    return fencing.shoot(view, fo, c, now)
+
+
+def _aborting(view: View, fo: Failover) -> bool:
+    """Whether an abort has begun: the server was given its targets back at a newer epoch."""
+    held = view.held_by(fo.spec.node)
+    return bool(held) and not all(a.intent == "Hold" for a in held)
+
+
+def abort(view: View, fo: Failover, c: Campaign, why: str, now: float) -> list[Effect]:
+    """Give the targets back at a new epoch first, then switch on what we cut, then end it."""
+    status, pair_status = fo.status, view.status
+    assert status is not None
+    assert pair_status is not None
+    held = [a.target for a in view.held_by(fo.spec.node) if a.intent == "Hold"]
+    if held:
+        epoch = pair_status.epoch + 1
+        assignments = assign(pair_status.assignments, held, epoch, intent="Serve")
+        return write_pair(view, f"{fo.name}: {why}", epoch=epoch, assignments=assignments)
+    effects: list[Effect] = []
+    if status.shots and not power_on(view, fo, c, now, effects):
+        return effects
+    return write_failover(view, fo, why, phase="Aborted", shots=())
+
+
+def power_on(view: View, fo: Failover, c: Campaign, now: float, effects: list[Effect]) -> bool:
+    """Order every feed on that was cut; True once all are acknowledged. A new leader lets late shots pass first."""
+    status = fo.status
+    assert status is not None
+    assert view.status is not None
+    if view.board_refusal(fo.spec.node):
+        return True
+    invariants.check_power_on(view.status, fo.spec.node)
+    feeds = [Feed(s.device_name, s.outlet) for s in status.shots]
+    left = [f for f in feeds if f not in c.on_done and not changed_device(view, fo, f)]
+    if not left:
+        return True
+    ready_at = max(view.led_at + SHOT_DEADLINE, _shots_over(c), c.on_at + ON_RETRY)
+    if now < ready_at or c.on_ops:
+        view.wake_by(ready_at if now < ready_at else now + ON_RETRY)
+        return False
+    c.on_at = now
+    for feed in left:
+        op = view.next_op()
+        c.on_ops[op] = feed
+        effects.append(
+            PowerOn(op, feed, now + fencing.request_timeout(view, feed), f"{fo.name}: {fo.spec.node} on again")
+        )
+    return False
+
+
+def _shots_over(c: Campaign) -> float:
+    return c.read_began + SHOT_DEADLINE if c.shots else -math.inf
+
+
+def _relocating(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """One write gives exactly the held targets to the partner, and frees the slot."""
+    if view.busy:
+        return []
+    status, fs = view.status, fo.status
+    assert status is not None
+    assert fs is not None
+    assert fs.certificate is not None
+    held = {a.target: a for a in view.held_by(fo.spec.node)}
+    if unanswered(view, now) and fo.spec.partner in unanswered(view, now):
+        return ask_term(view, now)
+    invariants.check_relocation(status, fo, held)
+    epoch = status.epoch + 1
+    warrant = {"certificate": CertificateWarrant(failover=fo.name, digest=fs.certificate.digest)}
+    serve = [t for t in held if _wanted(view, t)]
+    idle = [t for t in held if t not in serve]
+    assignments = assign(status.assignments, serve, epoch, intent="Serve", node=fo.spec.partner, **warrant)
+    assignments = assign(assignments, idle, epoch, intent="Release", node=fo.spec.partner, **warrant)
+    return write_pair(
+        view,
+        f"{fo.name}: {', '.join(serve)} to {fo.spec.partner}",
+        epoch=epoch,
+        assignments=assignments,
+        active_failover="",
+        fenced=with_fenced(view, fo, fs.certificate),
+        nonce=closed_nonce(view),
+    )
+
+
+def _wanted(view: View, target: str) -> bool:
+    ost = view.ost(target)
+    return ost is None or ost.spec.desired == "Mounted"
+
+
+def with_fenced(view: View, fo: Failover, certificate: Certificate) -> tuple[Fenced, ...]:
+    """The boots that are certified dead, with this one."""
+    assert view.status is not None
+    others = tuple(f for f in view.status.fenced if f.node != fo.spec.node)
+    drill = fo.spec.type == "Drill"
+    return (*others, Fenced(node=fo.spec.node, failover=fo.name, boot_id=certificate.boot_id, drill=drill))
+
+
+def closed_nonce(view: View) -> Nonce | None:
+    """The nonce, no longer open: agents go back to their usual pace."""
+    nonce = view.status.nonce if view.status else None
+    return nonce.model_copy(update={"open": False}) if nonce else None
+
+
+def _powering_on(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """Restart: the targets are the server's own again at a new epoch, then its power comes back, then it boots."""
+    if view.busy:
+        return []
+    status, fs = view.status, fo.status
+    assert status is not None
+    assert fs is not None
+    assert fs.certificate is not None
+    held = [a.target for a in view.held_by(fo.spec.node) if a.intent == "Hold"]
+    if held:
+        epoch = status.epoch + 1
+        assignments = assign(status.assignments, held, epoch, intent="Serve")
+        fenced, why = with_fenced(view, fo, fs.certificate), f"{fo.name}: {fo.spec.node} keeps its targets"
+        return write_pair(view, why, epoch=epoch, assignments=assignments, fenced=fenced)
+    effects: list[Effect] = []
+    if fs.shots:
+        if not power_on(view, fo, c, now, effects):
+            return effects
+        view.powered_on[fo.spec.node] = now
+        return write_failover(view, fo, f"{fo.spec.node} was ordered on and boots", phase="PoweringOn", shots=())
+    if view.fresh(fo.spec.node, now) and view.boot(fo.spec.node) != fs.certificate.boot_id:
+        return write_failover(view, fo, f"{fo.spec.node} is back in boot {view.boot(fo.spec.node)}", phase="Complete")
+    limit = c.phase_since + seconds(fo.spec.policy.boot_timeout)
+    if now >= limit:
+        return write_failover(view, fo, f"{fo.spec.node} has not come back within bootTimeout", phase="Aborted")
+    view.wake_by(limit)
+    return []
+
+
+def _blocked(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """Something is missing: wait for a device, for the server itself, or for a person."""
+    status = fo.status
+    assert status is not None
+    back = returned(view, fo, c, now)
+    if back or _aborting(view, fo):
+        return [] if view.busy else abort(view, fo, c, back or RETURNED, now)
+    approval = valid_answer(view, fo, now)
+    if approval is not None and not view.busy:
+        return _answered_blocked(view, fo, c, approval, now)
+    effects = _poll(view, fo, c, now)
+    level = _level_that_answers(view, fo, c)
+    if level is None or view.busy or claimed(view, fo.spec.node):
+        return effects
+    c.restarted = True
+    c.begin_level(-1)
+    c.failures.clear()
+    name = fo.spec.policy.levels[level].name
+    message = f"level {name} answers again: trying it once more"
+    return effects + write_failover(
+        view, fo, message, phase="Fencing", level=level, missing=(), shots=fencing.shots_of(fo, status, level)
+    )
+
+
+def _answered_blocked(view: View, fo: Failover, c: Campaign, approval: Approval, now: float) -> list[Effect]:
+    """A person's answer to Blocked."""
+    status = fo.status
+    assert status is not None
+    if approval.answer == "Dismiss":
+        return abort(view, fo, c, f"dismissed by {approval.by}: {approval.note or 'no reason given'}", now)
+    if approval.answer == "Restart":
+        c.begin_level(-1)
+        update = {"answer": "Restart", "answered_by": approval.by, "level": 0, "missing": ()}
+        message = f"{approval.by} answered Restart"
+        return write_failover(view, fo, message, phase="Fencing", shots=fencing.shots_of(fo, status, 0), **update)
+    return _confirm_dead(view, fo, c, approval, now) if approval.answer == "ConfirmDead" else []
+
+
+def _confirm_dead(view: View, fo: Failover, c: Campaign, approval: Approval, now: float) -> list[Effect]:
+    """A person's word replaces power readings; never disk, heartbeat or network, and MMP is never cleared on it."""
+    status = fo.status
+    assert status is not None
+    if c.level != len(fo.spec.policy.levels):
+        c.begin_level(len(fo.spec.policy.levels))
+        c.asked_at = now
+    if not c.final_nonce:
+        c.final_nonce = f"{view.term}-{view.nonces + 1}"
+        view.nonces += 1
+        return fencing.ask(view, fo, c.level, c.final_nonce)
+    settled = c.asked_at + max(seconds(fo.spec.policy.confirm.settle), view.timeout())
+    veto = fencing.vetoes(view, fo, c, now) or (partner_unable(view, fo.spec.partner, fo.spec.targets, now))
+    disks, waiting = fencing.disk_proofs(view, fo, c, now)
+    if (veto or waiting) and now - c.asked_at > fencing.NONCE_PATIENCE:
+        c.begin_level(-1)
+        return fencing.block(view, fo, c, [veto or waiting, f"{approval.by}'s word does not outweigh that"])
+    if veto or waiting or now < settled:
+        view.wake_by(max(settled, now + 0.2))
+        return []
+    dead = Certificate(
+        node=fo.spec.node,
+        boot_id=fo.spec.evidence.boot_id,
+        hold_epoch=status.hold_epoch,
+        disks=disks,
+        nonce=c.final_nonce,
+        confirmed_by=approval.by,
+    )
+    certificate = fencing.seal(dead)
+    invariants.check_certificate(certificate, (), fo.spec.policy.confirm.rounds, now, settled, moves=True)
+    message = f"{approval.by} confirmed that {fo.spec.node} has no power: {approval.note or 'no reason given'}"
+    return write_failover(view, fo, message, phase="Relocating", certificate=certificate, answered_by=approval.by)
+
+
+def _poll(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """Look at every feed now and then, to see whether one answers again."""
+    if c.poll_ops or now < c.poll_at:
+        view.wake_by(c.poll_at if now < c.poll_at else now + POLL_INTERVAL)
+        return []
+    c.poll_at = now + POLL_INTERVAL
+    feeds = sorted({f for level in range(len(fo.spec.policy.levels)) for f in level_feeds(fo, level)})
+    usable = [f for f in feeds if not changed_device(view, fo, f)]
+    c.poll_ops = {view.next_op(): feed for feed in usable}
+    return [ReadPower(op, feed, now + fencing.request_timeout(view, feed)) for op, feed in c.poll_ops.items()]
+
+
+def _level_that_answers(view: View, fo: Failover, c: Campaign) -> int | None:
+    """The first level of which every feed answers, and one answers better than when Blocked was entered.
+
+    A leader that has not seen the entry itself tries once.
+    """
+    if c.poll_ops or not c.poll:
+        return None
+    for level in range(len(fo.spec.policy.levels)):
+        feeds = level_feeds(fo, level)
+        states = [c.poll.get(f, PowerState.UNKNOWN) for f in feeds]
+        if PowerState.UNKNOWN in states:
+            continue
+        better = any(_better(c.poll_base.get(f), c.poll[f]) for f in feeds)
+        if better or not c.restarted:
+            return level
+    return None
+
+
+def _better(then: PowerState | None, now: PowerState) -> bool:
+    return (then is PowerState.UNKNOWN and now is not PowerState.UNKNOWN) or (
+        then is PowerState.ON and now is PowerState.OFF
+    )
+
+
+def tail(view: View, fo: Failover, now: float) -> list[Effect]:
+    """A Failover that has given its slot back: it only reports from here on."""
+    if fo.phase == "Relocating":
+        message = f"{', '.join(fo.spec.targets)} now {fo.spec.partner}'s; mounting"
+        return write_failover(view, fo, message, phase="Recovering")
+    if fo.phase == "Recovering":
+        return _recovering(view, fo, now)
+    if fo.phase == "PoweringOn":
+        return write_failover(view, fo, f"{fo.spec.node} was given its slot back", phase="Complete")
+    if fo.phase in TERMINAL or fo.phase == "":
+        return []
+    return write_failover(view, fo, "the pair no longer names this Failover", phase="Aborted")
+
+
+def _recovering(view: View, fo: Failover, now: float) -> list[Effect]:
+    """Complete once every target that moved is mounted and Lustre's recovery is over, or has moved on since."""
+    assert view.status is not None
+    mine = [a for a in view.status.assignments if a.target in fo.spec.targets and a.node == fo.spec.partner]
+    waiting = [a.target for a in mine if a.intent == "Serve" and not served(view, a.node, a.target)]
+    if waiting:
+        return []
+    where = ", ".join(f"{a.target} on {a.node}" for a in mine) or "the targets have moved on"
+    return write_failover(view, fo, where, phase="Complete")
+
+
+def served(view: View, node: str, target: str) -> bool:
+    """Whether the server reports the target mounted and its recovery complete."""
+    report = view.target_report(node, target)
+    return report is not None and report.state == "Mounted" and report.recovery in ("", "COMPLETE")
+
+
+HANDLERS: dict[str, Handler] = {
+    "AwaitingApproval": _awaiting,
+    "Holding": _holding,
+    "Fencing": _fencing,
+    "Relocating": _relocating,
+    "PoweringOn": _powering_on,
+    "Blocked": _blocked,
+}

@@ -1,0 +1,339 @@
+"""Fencing: from the durable Hold to the death certificate, or to the reasons why there is none.
+
+One level at a time: quorum read, cut ALL its feeds, then rounds of readings, the partner's nonce, the vetoes and settle
+side by side. Here: the phase Fencing of a Failover. Not here: the rounds themselves (`campaign`), what comes before and
+after (`failover`), drills (`drill`).
+"""
+
+from __future__ import annotations
+
+import math
+
+from ostkeeper.api.common import seconds
+from ostkeeper.api.failover import Certificate, DiskProof, Failover, FailoverStatus, FeedProof
+from ostkeeper.api.failover import Shot as ShotRecord
+from ostkeeper.api.osspair import Nonce
+from ostkeeper.core import invariants
+from ostkeeper.core.able import (
+    SHOT_DEADLINE,
+    changed_device,
+    claimed,
+    level_feeds,
+    partner_fenced,
+    partner_unable,
+    unanswered,
+)
+from ostkeeper.core.campaign import Campaign, Rounds, Shot
+from ostkeeper.core.digest import certificate_digest
+from ostkeeper.core.events import CutPower, Effect, ReadPower
+from ostkeeper.core.power import Feed, PowerState
+from ostkeeper.core.verdict import evidence_digest
+from ostkeeper.core.view import View
+from ostkeeper.core.writes import read_all, write_failover, write_pair
+
+READ_MAX_AGE = 1.0
+"""Seconds: a quorum read older than this when the shot is due is made again."""
+NONCE_PATIENCE = 15.0
+"""Seconds for which the partner may take to answer the last nonce."""
+LIVING = ("ReleaseOverdue", "Isolated", "Sick")
+"""Verdicts about a server that lives: its heartbeat is no reason to spare it, a person has chosen."""
+
+
+def request_timeout(view: View, feed: Feed) -> float:
+    """How long one question to the feed's device may take, seconds."""
+    device = view.devices.get(feed.device)
+    return seconds(device.spec.request_timeout) if device else 5.0
+
+
+def shoot(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """Make this level's offs: after a fresh quorum read that shows the suspect unmoved and the partner able."""
+    status = fo.status
+    assert status is not None
+    assert view.status is not None
+    feeds = level_feeds(fo, status.level)
+    unusable = [reason for reason in (changed_device(view, fo, feed) for feed in feeds) if reason]
+    if unusable:
+        c.failures.append(f"level {fo.spec.policy.levels[status.level].name}: {'; '.join(unusable)}")
+        return next_level(view, fo, c)
+    ready_at = view.led_at + SHOT_DEADLINE
+    if now < ready_at:
+        view.wake_by(ready_at)
+        return []
+    if not 0 <= now - c.read_began <= READ_MAX_AGE or c.read_began < c.phase_since:
+        return read_all(view)
+    deadline = c.read_began + SHOT_DEADLINE
+    invariants.check_shot(
+        view.status,
+        fo,
+        now=now,
+        deadline=deadline,
+        read_began=c.read_began,
+        partner_fenced=fo.status is not None and status.answer != "Restart" and partner_fenced(view, fo.spec.partner),
+    )
+    effects: list[Effect] = []
+    why = f"{fo.name}: level {fo.spec.policy.levels[status.level].name} of {fo.spec.node}"
+    for feed in feeds:
+        op = view.next_op()
+        c.shots[feed] = Shot(op)
+        effects.append(CutPower(op, feed, deadline, why))
+    return effects
+
+
+def spared(view: View, fo: Failover, c: Campaign, now: float) -> str:
+    """Why the next off must not leave: the suspect moved, or its partner would be of no help."""
+    assert fo.status is not None
+    problem = claimed(view, fo.spec.node)
+    if problem:
+        return problem
+    if fo.status.answer == "Restart":
+        return ""
+    if partner_fenced(view, fo.spec.partner):
+        return f"{fo.spec.partner} has not been seen alive in a boot after its own fencing"
+    waiting = unanswered(view, now)
+    if waiting:
+        return f"{', '.join(waiting)} has not answered this leader's nonce yet"
+    return partner_unable(view, fo.spec.partner, fo.spec.targets, now)
+
+
+def confirm(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """After the last off: rounds, the BMC beside the level, nonces, vetoes, settle; in the end the certificate."""
+    status = fo.status
+    assert status is not None
+    if any(not shot.sent and math.isfinite(shot.ended) for shot in c.shots.values()):
+        c.begin_level(status.level)  # the deadline came first, nothing was sent: read again, shoot again
+        return []
+    if not math.isfinite(c.last_ack):
+        return []
+    effects = _readings(view, fo, c, now)
+    rounds = c.rounds
+    assert rounds is not None
+    veto = rounds.failure or vetoes(view, fo, c, now)
+    if veto:
+        c.failures.append(f"level {fo.spec.policy.levels[status.level].name}: {veto}")
+        return effects + ([] if view.busy else next_level(view, fo, c))
+    if view.busy:
+        return effects
+    if status.answer == "Restart":
+        return effects + (_prove_restart(view, fo, c, now) if rounds.done else [])
+    if not c.level_nonce:
+        c.level_nonce = _new_nonce(view)
+        return effects + ask(view, fo, status.level, c.level_nonce)
+    if rounds.done and not c.final_nonce:
+        c.final_nonce = _new_nonce(view)
+        c.asked_at = now
+        return effects + ask(view, fo, status.level, c.final_nonce)
+    return effects + (_certify(view, fo, c, now) if rounds.done else [])
+
+
+def _readings(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """Start the next round where one is due, and the first look at the server's BMC on another level."""
+    assert fo.status is not None
+    policy = fo.spec.policy.confirm
+    feeds = level_feeds(fo, fo.status.level)
+    if c.rounds is None:
+        patience = max(request_timeout(view, feed) for feed in feeds)
+        c.rounds = Rounds(feeds, policy.rounds, seconds(policy.interval), patience, c.last_ack)
+        c.bystanders = dict.fromkeys(_bystanders(view, fo, feeds))
+    if c.rounds.not_before < c.beat_at:
+        c.rounds.again(c.beat_at)
+    effects: list[Effect] = []
+    if c.rounds.due(now):
+        ops = {view.next_op(): feed for feed in feeds}
+        c.rounds.start(ops, now)
+        effects += [ReadPower(op, feed, now + request_timeout(view, feed)) for op, feed in ops.items()]
+    if c.rounds.next_at > now:
+        view.wake_by(c.rounds.next_at)
+    return effects + _look_beside(view, fo, c, now)
+
+
+def _look_beside(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """Read the server's BMCs that are not part of this level until none reads ON. Silence is no veto: its feeds are cut."""
+    open_questions = [f for f, state in c.bystanders.items() if state in (None, PowerState.ON)]
+    if c.bystander_ops or not open_questions:
+        return []
+    if now < c.bystander_next:
+        view.wake_by(c.bystander_next)
+        return []
+    c.bystander_next = now + 0.5
+    limit = max(now + 0.5, c.last_ack + seconds(fo.spec.policy.confirm.settle))
+    c.bystander_ops = {view.next_op(): feed for feed in open_questions}
+    return [ReadPower(op, feed, min(limit, now + 5.0)) for op, feed in c.bystander_ops.items()]
+
+
+def _bystanders(view: View, fo: Failover, cut: tuple[Feed, ...]) -> list[Feed]:
+    """The server's BMCs that are not part of this level: one that reads ON vetoes."""
+    feeds = {Feed(f.device_name, f.outlet) for level in fo.spec.policy.levels for f in level.feeds if not f.outlet}
+    return sorted(f for f in feeds if f not in cut and not changed_device(view, fo, f))
+
+
+def vetoes(view: View, fo: Failover, c: Campaign, now: float) -> str:
+    """What says that the server lives, whatever its feeds read; empty: nothing does."""
+    settle = seconds(fo.spec.policy.confirm.settle)
+    on = [str(feed) for feed, state in c.bystanders.items() if state is PowerState.ON]
+    if on and now - c.bystander_on_since > 2 * settle + 5.0:
+        return f"{', '.join(on)} reads ON"
+    report = view.report(fo.spec.partner)
+    peer = report.peer if report else None
+    dead = fo.spec.evidence.boot_id
+    asked = c.final_nonce and report and report.nonce and report.nonce.value == c.final_nonce
+    if asked and peer and peer.state == "Answering" and peer.boot_id in ("", dead):
+        return f"{fo.spec.node} still answers on the network as boot {dead}"
+    if asked and report and report.nonce:
+        held = [a.target for a in view.held_by(fo.spec.node)]
+        moving = {d.target for d in report.nonce.disks if d.state == "Advancing"} | set(report.nonce.moved)
+        moved = [t for t in held if t in moving]
+        if moved:
+            return f"{', '.join(moved)} is still being written, as {fo.spec.partner} reads the disk"
+        fsck = [d.target for d in report.nonce.disks if d.target in held and d.state == "Fsck"]
+        if fsck:
+            return f"e2fsck holds {', '.join(fsck)}"
+    if math.isfinite(c.beat_at) and c.beat_at > c.last_ack and now - c.last_ack > 3 * view.timeout() + settle:
+        return f"heartbeats of boot {dead} go on after the off"
+    return ""
+
+
+def _new_nonce(view: View) -> str:
+    view.nonces += 1
+    return f"{view.term}-{view.nonces}"
+
+
+def ask(view: View, fo: Failover | None, level: int, value: str = "") -> list[Effect]:
+    """Ask the pair's agents to read everything again."""
+    value = value or _new_nonce(view)
+    nonce = Nonce(value=value, failover=fo.name if fo else "", level=level, open=True)
+    return write_pair(view, f"ask nonce {value}", nonce=nonce)
+
+
+def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """The rounds are complete: wait for the partner's answer, quiet and settle, then write the certificate."""
+    status = fo.status
+    assert status is not None
+    assert c.rounds is not None
+    settled = c.last_ack + seconds(fo.spec.policy.confirm.settle)
+    if math.isfinite(c.beat_at):
+        settled = max(settled, c.beat_at + view.timeout())
+    disks, waiting = disk_proofs(view, fo, c, now)
+    if waiting:
+        if now - c.asked_at > NONCE_PATIENCE:
+            c.failures.append(waiting)
+            return block(view, fo, c, [waiting])
+        return []
+    if any(state is None for state in c.bystanders.values()) or PowerState.ON in c.bystanders.values():
+        view.wake_by(now + 0.1)
+        return []
+    if now < settled:
+        view.wake_by(settled)
+        return []
+    feeds = level_feeds(fo, status.level)
+    proofs = tuple(
+        FeedProof(
+            device_name=f.device,
+            outlet=f.outlet,
+            state="PoweredOff",
+            reads=c.rounds.count,
+            boot=c.rounds.boots.get(f, ""),
+        )
+        for f in feeds
+    )
+    certificate = seal(
+        Certificate(
+            node=fo.spec.node,
+            boot_id=fo.spec.evidence.boot_id,
+            hold_epoch=status.hold_epoch,
+            level=fo.spec.policy.levels[status.level].name,
+            feeds=proofs,
+            disks=disks,
+            nonce=c.final_nonce,
+            clear_mmp=fo.spec.policy.clear_mmp,
+        )
+    )
+    invariants.check_certificate(certificate, feeds, fo.spec.policy.confirm.rounds, now, settled, moves=True)
+    still = "; ".join(f"{d.target} {d.state}" for d in disks)
+    message = f"{fo.spec.node} is dead: {', '.join(map(str, feeds))} read OFF in {c.rounds.count} rounds; {still}"
+    return write_failover(view, fo, message, phase="Relocating", certificate=certificate)
+
+
+def seal(certificate: Certificate) -> Certificate:
+    """The certificate with its digest."""
+    return certificate.model_copy(update={"digest": certificate_digest(certificate)})
+
+
+def disk_proofs(view: View, fo: Failover, c: Campaign, now: float) -> tuple[tuple[DiskProof, ...], str]:
+    """The partner's answer to the last nonce about the dead server's disks, or what it is waiting for."""
+    report = view.report(fo.spec.partner)
+    if report is None or not view.fresh(fo.spec.partner, now):
+        return (), f"{fo.spec.partner}, who must read the disks, has no fresh heartbeat"
+    if report.nonce is None or report.nonce.value != c.final_nonce:
+        return (), f"{fo.spec.partner} has not answered nonce {c.final_nonce}"
+    disks = {d.target: d for d in report.nonce.disks}
+    proofs = []
+    for a in view.held_by(fo.spec.node):
+        disk = disks.get(a.target)
+        if disk is None or disk.state not in ("Still", "Clean"):
+            return (), f"{a.target} is {disk.state if disk else 'not read'} for {fo.spec.partner}"
+        proofs.append(DiskProof(target=a.target, state=disk.state, block=disk.block, mark=disk.mark))
+    return tuple(proofs), ""
+
+
+def _prove_restart(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """For Restart: the same server mounts again, so its own OFF readings are all the proof that is needed."""
+    status = fo.status
+    assert status is not None
+    assert c.rounds is not None
+    feeds = level_feeds(fo, status.level)
+    proofs = tuple(
+        FeedProof(
+            device_name=f.device,
+            outlet=f.outlet,
+            state="PoweredOff",
+            reads=c.rounds.count,
+            boot=c.rounds.boots.get(f, ""),
+        )
+        for f in feeds
+    )
+    certificate = seal(
+        Certificate(
+            node=fo.spec.node,
+            boot_id=fo.spec.evidence.boot_id,
+            hold_epoch=status.hold_epoch,
+            level=fo.spec.policy.levels[status.level].name,
+            feeds=proofs,
+        )
+    )
+    invariants.check_certificate(certificate, feeds, fo.spec.policy.confirm.rounds, now, c.last_ack, moves=False)
+    message = f"{fo.spec.node} has no power: it keeps its targets and is switched on again"
+    return write_failover(view, fo, message, phase="PoweringOn", certificate=certificate)
+
+
+def next_level(view: View, fo: Failover, c: Campaign) -> list[Effect]:
+    """This level proves nothing: go on with the next, or block. What was cut stays cut."""
+    status = fo.status
+    assert status is not None
+    level = status.level + 1
+    if level >= len(fo.spec.policy.levels):
+        return block(view, fo, c, c.failures[-len(fo.spec.policy.levels) :])
+    message = f"{c.failures[-1]}; what is cut stays cut; next: level {fo.spec.policy.levels[level].name}"
+    return write_failover(view, fo, message, phase="Fencing", level=level, shots=shots_of(fo, status, level))
+
+
+def shots_of(fo: Failover, status: FailoverStatus, level: int) -> tuple[ShotRecord, ...]:
+    """The feeds that were ordered off so far, and those of one more level."""
+    more = (ShotRecord(device_name=f.device, outlet=f.outlet, level=level) for f in level_feeds(fo, level))
+    known = {(s.device_name, s.outlet) for s in status.shots}
+    return (*status.shots, *(s for s in more if (s.device_name, s.outlet) not in known))
+
+
+def block(view: View, fo: Failover, c: Campaign, missing: list[str]) -> list[Effect]:
+    """Nothing proves the death: say what is missing, mount nothing, ask a person."""
+    status = fo.status
+    assert status is not None
+    c.poll, c.poll_base, c.restarted = {}, {}, True
+    asked = status.asked + 1
+    missing = list(dict.fromkeys(missing)) or ["no fencing level is left"]
+    message = (
+        f"{fo.spec.node} is not proven dead: {'; '.join(missing)}. Nothing was mounted. Goes on when a device answers again; "
+        f"or make sure that it has no power, then answer ConfirmDead"
+    )
+    update = {"missing": tuple(m[:1024] for m in missing[:16]), "asked": asked}
+    update["evidence"] = evidence_digest(fo.spec.evidence, asked)
+    return write_failover(view, fo, message, phase="Blocked", **update)

@@ -1,0 +1,257 @@
+"""What people see: conditions, the states of the servers, and `kubectl get ost`.
+
+Everything here is derived from the pair and the reports, and nothing is decided on it. Messages carry no ages: a status is
+written when something changed, not because time passes.
+"""
+
+from __future__ import annotations
+
+from ostkeeper.api.common import Condition
+from ostkeeper.api.oss import TargetReport
+from ostkeeper.api.osspair import Assignment, ServerState
+from ostkeeper.api.ost import OST, OSTStatus
+from ostkeeper.core.adoption import regressed
+from ostkeeper.core.armed import armed
+from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST
+from ostkeeper.core.verdict import Verdict, verdict_of
+from ostkeeper.core.view import View
+from ostkeeper.core.writes import write_pair
+
+HOT = ("Holding", "Fencing", "Relocating")
+"""Phases in which nobody waits for a mirror, and every write counts."""
+
+
+def mirror(view: View, now: float) -> list[Effect]:
+    """Bring what people see up to date."""
+    fo = view.active
+    if view.pair is None or view.status is None:
+        return []
+    if view.status.active_failover and (fo is None or (fo.spec.type == "Failover" and fo.phase in ("", *HOT))):
+        return []
+    verdicts = {node: verdict_of(view, node, now) for node in view.servers}
+    osts = [s for s in (_ost_effect(view, ost, now) for _, ost in sorted(view.osts.items())) if s is not None]
+    osses = [s for s in (_oss_effect(view, node, verdicts[node], now) for node in view.servers) if s is not None]
+    return [*osts, *osses, *([] if view.busy else _pair(view, verdicts, now))]
+
+
+def _pair(view: View, verdicts: dict[str, Verdict], now: float) -> list[Effect]:
+    assert view.pair is not None
+    assert view.status is not None
+    servers = tuple(ServerState(name=n, verdict=v.name, message=v.sentence) for n, v in verdicts.items())
+    conditions = pair_conditions(view, verdicts, now)
+    if same(conditions, view.status.conditions) and _same_servers(servers, view.status.servers):
+        return []
+    return write_pair(view, "conditions", servers=servers, conditions=conditions)
+
+
+def _same_servers(new: tuple[ServerState, ...], old: tuple[ServerState, ...]) -> bool:
+    return [(s.name, s.verdict, s.message) for s in new] == [(s.name, s.verdict, s.message) for s in old]
+
+
+def same(new: tuple[Condition, ...], old: tuple[Condition, ...]) -> bool:
+    """Whether two sets of conditions say the same, whatever their times."""
+    return {_say(c) for c in new} == {_say(c) for c in old}
+
+
+def _say(c: Condition) -> tuple[object, ...]:
+    return (c.type, c.status, c.reason, c.message, c.observed_generation)
+
+
+def pair_conditions(view: View, verdicts: dict[str, Verdict], now: float) -> tuple[Condition, ...]:
+    """Ready, Reconciling, Stalled, Armed, Degraded and EpochRegressed, kstatus-clean."""
+    assert view.pair is not None
+    generation = view.pair.metadata.generation
+    stalled, why_stalled = _stalled(view, now)
+    moving = _unconverged(view, now)
+    reasons = armed(view)
+    ill = [f"{n} is {v.name}: {v.sentence}" for n, v in verdicts.items() if v.name != "Healthy"]
+    epoch = regressed(view)
+
+    def condition(type_: str, true: bool, reason: str, message: str) -> Condition:
+        return Condition(
+            type=type_,
+            status="True" if true else "False",
+            reason=reason,
+            message=message[:4096],
+            observed_generation=generation,
+        )
+
+    ready = not stalled and not moving
+    return (
+        condition(
+            "Ready", ready, "Converged" if ready else stalled or "NotConverged", why_stalled or "; ".join(moving)
+        ),
+        condition("Reconciling", bool(moving) and not stalled, "Moving" if moving else "Converged", "; ".join(moving)),
+        condition("Stalled", bool(stalled), stalled or "Nothing", why_stalled),
+        condition("Armed", not reasons, "NotArmed" if reasons else "Trusted", "; ".join(reasons)),
+        condition("Degraded", bool(ill), "Server" if ill else "AllHealthy", "; ".join(ill)),
+        condition("EpochRegressed", bool(epoch), "SeenHigher" if epoch else "Current", _regressed_message(view, epoch)),
+    )
+
+
+def _regressed_message(view: View, epoch: int) -> str:
+    if not epoch or view.status is None:
+        return ""
+    return (
+        f"an agent has seen epoch {epoch}, the API server says {view.status.epoch}: it was restored from a backup, or the "
+        f"objects were created again. Nothing is mounted, shot or stopped. Look at what is mounted where, then set "
+        f"spec.adopt: {epoch}"
+    )
+
+
+def _stalled(view: View, now: float) -> tuple[str, str]:
+    """Reason and message when a person is needed."""
+    assert view.status is not None
+    assert view.pair is not None
+    if regressed(view):
+        return "EpochRegressed", _regressed_message(view, regressed(view))
+    if view.problems:
+        return view.problems[0].reason, "; ".join(p.message for p in view.problems)
+    if view.refused:
+        return "Refused", f"the API server refused what the operator wrote: {view.refused}"
+    boards = [r for r in (view.board_refusal(n) for n in view.servers) if r]
+    if boards:
+        return "AnotherBoard", "; ".join(boards) + "; accept it with spec.acceptBoards"
+    fo = view.active
+    if fo is not None and fo.phase in ("AwaitingApproval", "Blocked"):
+        return fo.phase, f"{fo.name}: {fo.status.message if fo.status else ''}"
+    if view.pair.spec.paused:
+        return "Paused", "spec.paused is set: nothing is decided, shot or moved"
+    noted = [n for n in view.status.noted if n.type == "Failover" and view.held_by(n.node)]
+    if noted:
+        return "Noted", f"{noted[0].failover} ended without an act, and {noted[0].node} has not been well since"
+    return _homeless(view, now)
+
+
+def _homeless(view: View, now: float) -> tuple[str, str]:
+    """Targets that nobody was ever told to serve, because an agent cannot answer; servers that are both silent."""
+    assert view.status is not None
+    silent = [n for n in view.servers if view.heartbeats.known(n) and view.heartbeats.stale_for(n) >= view.timeout()]
+    orphans = sorted(o.target for o in view.osts.values() if view.status.assignment(o.target) is None)
+    if orphans and silent:
+        word = f"or set spec.adopt: {max(view.status.epoch, 1)} if it is dead"
+        return "AdoptionWaits", f"{', '.join(orphans)}: {', '.join(silent)} does not answer; start its agent, {word}"
+    if len(silent) == 2:
+        return "BothSilent", "both servers are silent: whoever is cut off from all shoots nobody. Look at their power"
+    return "", ""
+
+
+def _unconverged(view: View, now: float) -> list[str]:
+    """What is not yet as it was declared."""
+    assert view.status is not None
+    said = []
+    for _, ost in sorted(view.osts.items()):
+        state = ost_state(view, ost, now)
+        wanted = "Unmounted" if ost.spec.desired == "Unmounted" else "Mounted"
+        if state[0] != wanted:
+            said.append(f"{ost.target} is {state[0]}" + (f": {state[1]}" if state[1] else ""))
+    if view.status.active_failover:
+        said.append(f"{view.status.active_failover} is open")
+    return said
+
+
+def ost_state(view: View, ost: OST, now: float) -> tuple[str, str]:
+    """State and reason of one target, as `kubectl get ost` shows it."""
+    problem = next((p for p in view.problems if ost.target in p.targets), None)
+    assignment = view.status.assignment(ost.target) if view.status else None
+    if assignment is None:
+        return ("Refused", problem.message) if problem else ("Pending", "never assigned to a server yet")
+    report = view.target_report(assignment.node, ost.target)
+    foreign = _foreign(view, ost.target)
+    if foreign:
+        return "ForeignMount", foreign
+    if assignment.intent == "Hold":
+        return "Held", f"{assignment.node} may keep it mounted and mount nothing new"
+    if report is None or not view.fresh(assignment.node, now):
+        return "Unknown", f"{assignment.node} is silent"
+    if assignment.intent == "Release":
+        gone = report.state == "Unmounted" and report.released is not None and report.released.epoch == assignment.epoch
+        return ("Unmounted", "") if gone else ("Releasing", report.message)
+    return _serving(report, assignment)
+
+
+def _foreign(view: View, target: str) -> str:
+    for node in view.servers:
+        report = view.target_report(node, target)
+        if report is not None and report.state == "ForeignMount":
+            return f"mounted on {node} by somebody else"
+    return ""
+
+
+def _serving(report: TargetReport, assignment: Assignment) -> tuple[str, str]:
+    if report.state == "Mounted":
+        return ("Recovering", "") if report.recovery not in ("", "COMPLETE") else ("Mounted", "")
+    if report.state in ("Failed", "Refused"):
+        return report.state, f"{report.reason}: {report.message}" if report.reason else report.message
+    return "Mounting", report.message
+
+
+def _ost_effect(view: View, ost: OST, now: float) -> Effect | None:
+    assert view.status is not None
+    state, why = ost_state(view, ost, now)
+    assignment = view.status.assignment(ost.target)
+    node = assignment.node if assignment else ""
+    wanted = "Unmounted" if ost.spec.desired == "Unmounted" else "Mounted"
+    mounted = [
+        n for n in view.servers if (t := view.target_report(n, ost.target)) and t.state in ("Mounted", "ForeignMount")
+    ]
+    report = view.target_report(node, ost.target) if node else None
+    recovery = report.recovery if report and state == "Recovering" else ""
+    good, person = state == wanted, state in ("Refused", "ForeignMount", "Failed")
+    generation = ost.metadata.generation
+    after = OSTStatus(
+        observed_generation=generation,
+        target=ost.target,
+        node=node,
+        mounted_on=",".join(mounted),
+        state=state,
+        epoch=assignment.epoch if assignment else 0,
+        recovery=recovery,
+        conditions=(
+            _condition("Ready", good, state, why, generation),
+            _condition("Reconciling", not good and not person, state, why, generation),
+            _condition("Stalled", person, state, why, generation),
+        ),
+    )
+    before = ost.status
+    if before and same(after.conditions, before.conditions) and _plain(after) == _plain(before):
+        return None
+    op = _begin(view, f"OST {ost.key}", now)
+    return WriteOST(op, ost.key, ost.version, after) if op else None
+
+
+def _plain(s: OSTStatus) -> tuple[object, ...]:
+    return (s.observed_generation, s.target, s.node, s.mounted_on, s.state, s.epoch, s.recovery)
+
+
+def _condition(type_: str, true: bool, reason: str, message: str, generation: int) -> Condition:
+    status = "True" if true else "False"
+    return Condition(type=type_, status=status, reason=reason, message=message[:4096], observed_generation=generation)
+
+
+def _oss_effect(view: View, node: str, verdict: Verdict, now: float) -> Effect | None:
+    oss = view.osses.get(node)
+    if oss is None:
+        return None
+    report = view.report(node)
+    refusal = view.board_refusal(node) or (report.refusal if report else "")
+    good = verdict.name == "Healthy" and report is not None and not refusal
+    reason, message = ("Refuses", refusal) if refusal else (verdict.name, verdict.sentence)
+    after = _condition("Ready", good, reason, message, oss.metadata.generation)
+    before = next((c for c in oss.status.conditions if c.type == "Ready"), None) if oss.status else None
+    if oss.status is None or (before is not None and _say(before) == _say(after)):
+        return None
+    op = _begin(view, f"OSS {node}", now)
+    return WriteOSSReady(op, node, after) if op else None
+
+
+def _begin(view: View, key: str, now: float) -> int:
+    """One mirror write an object at a time; after a failure not at once again. 0: not now."""
+    if key in view.mirrors:
+        return 0
+    retry = view.mirror_retry.get(key, 0.0)
+    if now < retry:
+        view.wake_by(retry)
+        return 0
+    view.mirrors[key] = view.next_op()
+    return view.mirrors[key]

@@ -1,0 +1,150 @@
+"""When a Failover is opened, and with what: the slot first, then the object, then its first phase.
+
+Here: everything up to the first phase of type Failover. Not here: what follows, and the other types.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ostkeeper.api.common import ObjectMeta, seconds
+from ostkeeper.api.failover import (
+    Evidence,
+    Failover,
+    FailoverSpec,
+    FeedSnapshot,
+    LevelSnapshot,
+    PolicySnapshot,
+    Type,
+)
+from ostkeeper.core.able import claimed, not_unasked
+from ostkeeper.core.armed import armed, wiring_trusted
+from ostkeeper.core.events import Effect
+from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
+from ostkeeper.core.view import View
+from ostkeeper.core.writes import write_failover, write_pair
+
+
+def decide(view: View, now: float) -> list[Effect]:
+    """Open a Failover for a server that has failed, unless it was asked about already or nothing can be done."""
+    for node in view.servers:
+        overdue = release_overdue(view, node, now)
+        verdict = verdict_of(view, node, now)
+        if not overdue and verdict.name not in ("Failed", "Isolated"):
+            continue
+        if not view.held_by(node) or noted(view, node, "Failover") or claimed(view, node):
+            continue
+        return reserve(view, node, overdue or verdict.sentence)
+    return []
+
+
+def noted(view: View, node: str, type_: Type) -> bool:
+    """Whether a person was asked already, and the server has not been well since."""
+    status = view.status
+    return status is not None and any(n.node == node and n.type == type_ for n in status.noted)
+
+
+def release_overdue(view: View, node: str, now: float) -> str:
+    """A living server that does not let go: it has to be shot, and a person says so."""
+    assert view.pair is not None
+    limit = seconds(view.pair.spec.failover.release_timeout)
+    late = []
+    for a in view.held_by(node):
+        since = view.moving.get(a.target)
+        if a.intent != "Release" or since is None:
+            continue
+        if now - since >= limit:
+            late.append(a.target)
+        else:
+            view.wake_by(since + limit)
+    return f"{node} has not released {', '.join(late)} within releaseTimeout" if late else ""
+
+
+def reserve(view: View, node: str, why: str) -> list[Effect]:
+    """Take the slot: the next epoch is the Failover's name, written to the pair before the object exists."""
+    assert view.status is not None
+    assert view.pair is not None
+    epoch = view.status.epoch + 1
+    name = f"{view.pair.name}-{epoch}"
+    return write_pair(view, f"open {name}: {why}", epoch=epoch, active_failover=name)
+
+
+def draft(
+    view: View, type_: Type, node: str, evidence: Evidence, targets: tuple[str, ...] | None = None, **more: Any
+) -> Failover:
+    """The Failover under the name that the pair's slot gives, with a snapshot of the policy."""
+    pair, status = view.pair, view.status
+    assert pair is not None
+    assert status is not None
+    spec = FailoverSpec(
+        pair_name=pair.name,
+        epoch=int(status.active_failover.rsplit("-", 1)[1]),
+        type=type_,
+        node=node,
+        partner=pair.partner_of(node),
+        targets=tuple(a.target for a in view.held_by(node)) if targets is None else targets,
+        evidence=evidence,
+        policy=snapshot(view, node, now_armed=not armed(view)),
+        **more,
+    )
+    meta = ObjectMeta(name=status.active_failover, namespace=pair.metadata.namespace)
+    return Failover(metadata=meta, spec=spec)
+
+
+def snapshot(view: View, node: str, *, now_armed: bool) -> PolicySnapshot:
+    """The pair's policy now; what concerns a suspect is judged as it stood when suspicion began."""
+    assert view.pair is not None
+    policy = view.pair.spec.failover
+    suspicion = view.suspicions.get(node)
+    levels = []
+    for level in view.pair.fencing_of(node):
+        feeds = []
+        for feed in level.feeds:
+            device = view.devices.get(feed.device_name)
+            uid, address = (device.metadata.uid, device.spec.address) if device else ("", "")
+            feeds.append(
+                FeedSnapshot(device_name=feed.device_name, outlet=feed.outlet or "", device_uid=uid, address=address)
+            )
+        levels.append(LevelSnapshot(name=level.name, feeds=tuple(feeds)))
+    return PolicySnapshot(
+        mode=policy.mode,
+        automatic_after=policy.automatic_after,
+        armed=suspicion.armed if suspicion else now_armed,
+        levels=tuple(levels),
+        confirm=policy.confirm,
+        clear_mmp=policy.mmp == "ClearWhenCertified" and wiring_trusted(view, node),
+        valid_for=policy.approval.valid_for,
+        boot_timeout=policy.boot_timeout,
+        release_timeout=policy.release_timeout,
+    )
+
+
+def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
+    """Observe stops here, Automatic goes on, everything else asks."""
+    digest = evidence_digest(fo.spec.evidence, 1)
+    sentence = fo.spec.evidence.sentence
+    if fo.spec.policy.mode == "Observe":
+        message = f"would fence {fo.spec.node} and move {', '.join(fo.spec.targets)} to {fo.spec.partner}: {sentence}"
+        return write_failover(view, fo, message, phase="Observed", evidence=digest)
+    why = not_unasked(view, fo, 0.0, now)
+    if not why:
+        update = {"evidence": digest, "asked": 1, "answer": "Failover", "answered_by": "policy"}
+        return write_failover(view, fo, f"unasked: {sentence}", phase="Holding", **update)
+    message = f"{fo.spec.node} is {fo.spec.evidence.verdict}: {sentence}; {why}. Failover, Restart or Dismiss?"
+    return write_failover(view, fo, message, phase="AwaitingApproval", evidence=digest, asked=1)
+
+
+def failed(view: View, now: float) -> Failover | None:
+    """The draft for a server that has failed, cannot let go, or was left in Hold by an interrupted Failover."""
+    for node in view.servers:
+        if not view.held_by(node):
+            continue
+        overdue = release_overdue(view, node, now)
+        verdict = verdict_of(view, node, now)
+        if overdue:
+            evidence = evidence_of(view, verdict, node, now)
+            evidence = evidence.model_copy(update={"verdict": "ReleaseOverdue", "sentence": overdue})
+            return draft(view, "Failover", node, evidence)
+        if verdict.name in ("Failed", "Isolated"):
+            return draft(view, "Failover", node, evidence_of(view, verdict, node, now))
+    return None

@@ -1,0 +1,243 @@
+"""Orderly moves: a living server lets go, and only then the other one gets the target.
+
+`Release` at epoch+1, the agent's report that it has let go, `Serve` for the other at a later epoch. No time-out ever means
+"released". Here: failback, switchover, maintenance, a sick server, `desired: Unmounted`. Not here: anything that shoots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ostkeeper.api.common import seconds
+from ostkeeper.api.failover import Evidence, Failover
+from ostkeeper.api.osspair import Assignment, ReleasedWarrant, Warrant
+from ostkeeper.api.ost import OST
+from ostkeeper.core.able import partner_unable, unanswered
+from ostkeeper.core.campaign import Campaign
+from ostkeeper.core.events import Effect
+from ostkeeper.core.failover import ask_term, served, valid_answer
+from ostkeeper.core.opening import draft, noted, release_overdue, reserve
+from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
+from ostkeeper.core.view import View
+from ostkeeper.core.writes import assign, write_failover, write_pair
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One target that ought to be elsewhere."""
+
+    target: str
+    node: str
+    to: str
+    type: str
+    why: str
+    asks: bool
+    """A person decides."""
+
+
+def wish(view: View, a: Assignment, ost: OST, now: float) -> Wish | None:
+    """Where a target ought to be, if that is not where it is."""
+    assert view.pair is not None
+    home, mode = ost.spec.home_node, view.pair.spec.failover.mode
+    if home not in view.servers or a.node not in view.servers:
+        return None
+    want = view.pair.partner_of(home) if ost.spec.serve_from == "Partner" else home
+    other = view.pair.partner_of(want)
+    why = f"serveFrom is {ost.spec.serve_from}"
+    if view.in_maintenance(want) and not view.in_maintenance(other):
+        want, why = other, f"{want} is in maintenance"
+    if a.node != want:
+        if want != home or view.in_maintenance(a.node):
+            return Wish(a.target, a.node, want, "Switchover", why, asks=False)
+        return _failback(view, a, want, now)
+    if verdict_of(view, a.node, now).name == "Sick" and view.fresh(a.node, now):
+        sentence = verdict_of(view, a.node, now).sentence
+        return Wish(a.target, a.node, view.pair.partner_of(a.node), "Switchover", sentence, asks=mode != "Automatic")
+    return None
+
+
+def _failback(view: View, a: Assignment, home: str, now: float) -> Wish | None:
+    """Home again, once the home server has been well for `soak`."""
+    assert view.pair is not None
+    policy = view.pair.spec.failback
+    well, soak = now - view.well_since.get(home, now), seconds(policy.soak)
+    if well < soak:
+        view.wake_by(now + soak - well)
+        return None
+    return Wish(a.target, a.node, home, "Failback", f"{home} has been well for {soak:g}s", asks=policy.mode == "Manual")
+
+
+def wishes(view: View, now: float) -> list[Wish]:
+    """All targets that ought to be elsewhere and could be, in order of their names."""
+    assert view.status is not None
+    found = []
+    for a in sorted(view.status.assignments, key=lambda a: a.target):
+        ost = view.ost(a.target)
+        if ost is None or ost.spec.desired != "Mounted" or a.target in view.blocked_targets() or a.intent != "Serve":
+            continue
+        w = wish(view, a, ost, now)
+        if w is None or partner_unable(view, w.to, (a.target,), now) or not view.fresh(a.node, now):
+            continue
+        found.append(w)
+    return found
+
+
+def open_move(view: View, now: float) -> list[Effect]:
+    """Take the slot for the first move that is wanted and was not asked about already."""
+    for w in wishes(view, now):
+        if not noted(view, w.node, "Failback" if w.type == "Failback" else "Switchover"):
+            return reserve(view, w.node, f"{w.type} of {w.target} to {w.to}: {w.why}")
+    return []
+
+
+def wanted(view: View, now: float) -> Failover | None:
+    """The draft of the move that the slot was taken for."""
+    found = wishes(view, now)
+    if not found:
+        return None
+    first = found[0]
+    targets = tuple(w.target for w in found if (w.node, w.to, w.type) == (first.node, first.to, first.type))
+    verdict = verdict_of(view, first.node, now)
+    evidence = evidence_of(view, verdict, first.node, now)
+    evidence = Evidence(**{**dict(evidence), "sentence": first.why})
+    return draft(view, "Failback" if first.type == "Failback" else "Switchover", first.node, evidence, targets)
+
+
+def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
+    """Ask where a person decides, else go."""
+    message = f"{', '.join(fo.spec.targets)} from {fo.spec.node} to {fo.spec.partner}: {fo.spec.evidence.sentence}"
+    if fo.spec.policy.mode == "Observe":
+        return write_failover(view, fo, f"would move {message}", phase="Observed")
+    digest = evidence_digest(fo.spec.evidence, 1)
+    if any(w.asks for w in wishes(view, now) if w.target in fo.spec.targets):
+        question = "Failback or Dismiss?" if fo.spec.type == "Failback" else "Failover or Dismiss?"
+        return write_failover(view, fo, f"{message}. {question}", phase="AwaitingApproval", evidence=digest, asked=1)
+    update = {"evidence": digest, "answer": fo.spec.type, "answered_by": "policy"}
+    return write_failover(view, fo, message, phase="Relocating", **update)
+
+
+def awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """A person is asked whether to move; the question goes away with its reason, or when something worse happens."""
+    if view.busy:
+        return []
+    if any(verdict_of(view, n, now).name in ("Failed", "Isolated") for n in view.servers if view.held_by(n)):
+        return write_failover(view, fo, "Seen alive again no more: a server has failed", phase="Aborted")
+    if not any(w.target in fo.spec.targets for w in wishes(view, now)):
+        return write_failover(view, fo, "Seen alive again: the reason for the move is gone", phase="Aborted")
+    approval = valid_answer(view, fo, now)
+    if approval is None:
+        return _lapse(view, fo)
+    if approval.answer == "Dismiss":
+        return write_failover(
+            view, fo, f"dismissed by {approval.by}: {approval.note or 'no reason given'}", phase="Aborted"
+        )
+    if approval.answer not in ("Failback", "Failover"):
+        return []
+    message = f"{approval.by} answered {approval.answer}"
+    return write_failover(view, fo, message, phase="Relocating", answer=approval.answer, answered_by=approval.by)
+
+
+def _lapse(view: View, fo: Failover) -> list[Effect]:
+    status, approval = fo.status, fo.spec.approval
+    assert status is not None
+    if approval is None or approval.evidence != status.evidence:
+        return []
+    asked = status.asked + 1
+    digest = evidence_digest(fo.spec.evidence, asked)
+    return write_failover(
+        view, fo, "an answer lapsed; asking again", phase="AwaitingApproval", asked=asked, evidence=digest
+    )
+
+
+def released(view: View, a: Assignment) -> ReleasedWarrant | None:
+    """The server's own report that it carried out exactly this Release."""
+    report = view.target_report(a.node, a.target)
+    done = report.released if report else None
+    if a.intent != "Release" or done is None or done.epoch != a.epoch:
+        return None
+    return ReleasedWarrant(node=a.node, epoch=done.epoch, dirty=done.dirty)
+
+
+def moving(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """Release a few at a time, give each to the other server once its release was reported."""
+    if view.busy:
+        return []
+    assert view.pair is not None
+    assert view.status is not None
+    source, to = fo.spec.node, fo.spec.partner
+    overdue = release_overdue(view, source, now)
+    lost = "" if view.fresh(source, now) or verdict_of(view, source, now).name == "Suspect" else f"{source} is gone"
+    if overdue or lost:
+        return write_failover(view, fo, overdue or lost, phase="Aborted")
+    waiting = unanswered(view, now)
+    if waiting:
+        return ask_term(view, now)
+    mine = [a for a in view.status.assignments if a.target in fo.spec.targets]
+    left = [a for a in mine if a.node == source]
+    if not left:
+        return write_pair(view, f"{fo.name}: all moved", epoch=view.status.epoch + 1, active_failover="")
+    epoch = view.status.epoch + 1
+    unable = partner_unable(view, to, tuple(a.target for a in left), now)
+    assignments, why = _step(view, left, mine, to, epoch, unable)
+    if assignments is None:
+        return [] if not unable or any(a.intent == "Release" for a in left) else _give_up(view, fo, unable)
+    return write_pair(view, f"{fo.name}: {why}", epoch=epoch, assignments=assignments)
+
+
+def _give_up(view: View, fo: Failover, unable: str) -> list[Effect]:
+    return write_failover(view, fo, f"Seen alive again no more: {unable}", phase="Aborted")
+
+
+def _step(
+    view: View, left: list[Assignment], mine: list[Assignment], to: str, epoch: int, unable: str
+) -> tuple[tuple[Assignment, ...] | None, str]:
+    """The next assignments: what was released goes over, and as many more are released as may be under way."""
+    assert view.pair is not None
+    assert view.status is not None
+    assignments, said = view.status.assignments, []
+    for a in left:
+        done = released(view, a)
+        if unable and a.intent == "Release":
+            assignments = assign(assignments, [a.target], epoch, intent="Serve")
+            said.append(f"{a.target} stays at {a.node}: {unable}")
+        elif done is not None:
+            warrant = Warrant(released=done)
+            gone = assign(assignments, [a.target], epoch, intent="Serve", node=to, released=warrant.released)
+            assignments = gone
+            said.append(f"{a.target} to {to}")
+    under_way = sum(1 for a in mine if (a.node == to and not served(view, to, a.target)) or a.intent == "Release")
+    room = view.pair.spec.failback.max_parallel - under_way
+    for a in [] if unable else [a for a in left if a.intent == "Serve"][: max(0, room)]:
+        assignments = assign(assignments, [a.target], epoch, intent="Release")
+        said.append(f"release {a.target}")
+    return (assignments, "; ".join(said)) if said else (None, "")
+
+
+def intents(view: View, now: float) -> list[Effect]:
+    """`desired: Unmounted` and back, where the target stays with its server; and a Release that nobody wants any more."""
+    assert view.status is not None
+    epoch = view.status.epoch + 1
+    assignments, said = view.status.assignments, []
+    for a in view.status.assignments:
+        ost = view.ost(a.target)
+        if ost is None or a.target in view.blocked_targets():
+            continue
+        if ost.spec.desired == "Unmounted" and a.intent == "Serve":
+            assignments = assign(assignments, [a.target], epoch, intent="Release")
+            said.append(f"{a.target}: desired is Unmounted")
+        elif ost.spec.desired == "Mounted" and a.intent in ("Release", "Hold"):
+            assignments = assign(assignments, [a.target], epoch, intent="Serve")
+            said.append(f"{a.target}: serve again at {a.node}")
+    if not said:
+        return []
+    waiting = unanswered(view, now)
+    if waiting:
+        return ask_term(view, now)
+    return write_pair(view, "; ".join(said), epoch=epoch, assignments=assignments)
+
+
+def advance(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """The next step of an orderly move."""
+    if fo.phase == "AwaitingApproval":
+        return awaiting(view, fo, c, now)
+    return moving(view, fo, c, now)

@@ -1,0 +1,255 @@
+"""The pair machine: events in, effects out. It keeps the view, and asks `plan` what comes next.
+
+Here: what each event does to the view. Not here: any decision.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ostkeeper.api.common import Resource
+from ostkeeper.api.failover import Failover
+from ostkeeper.api.fencedevice import FenceDevice
+from ostkeeper.api.oss import OSS
+from ostkeeper.api.osspair import OSSPair
+from ostkeeper.api.ost import OST
+from ostkeeper.core.campaign import Campaign
+from ostkeeper.core.events import (
+    Acked,
+    Beat,
+    Beaten,
+    Claims,
+    Deposed,
+    Effect,
+    Event,
+    Gone,
+    Led,
+    NodeSeen,
+    NodeState,
+    Outcome,
+    PoliciesTried,
+    PowerRead,
+    Read,
+    Seen,
+    Snapshot,
+    Wrote,
+)
+from ostkeeper.core.heartbeats import Heartbeats, newer
+from ostkeeper.core.plan import plan
+from ostkeeper.core.power import PowerState
+from ostkeeper.core.view import View
+
+RETRY = 0.3
+"""Seconds after a write or read that got no answer."""
+REFUSED_RETRY = 5.0
+"""Seconds after a write that the API server refused."""
+
+
+class PairMachine:
+    """Decides for one pair. `heartbeats` is shared by all pairs and told before this machine is."""
+
+    def __init__(self, key: str, heartbeats: Heartbeats) -> None:
+        self.view = View(key, heartbeats)
+        self.wake_at = math.inf
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Take one event in; return what is to be done. Raises InvariantBroken rather than break a safety rule."""
+        self._take(event, now)
+        self.view.wake = math.inf
+        effects = plan(self.view, now)
+        self.wake_at = self.view.wake
+        return effects
+
+    def _take(self, event: Event, now: float) -> None:
+        match event:
+            case Seen(obj):
+                self._absorb(obj, now)
+            case Gone(kind, key):
+                self._gone(kind, key)
+            case Beaten(beat):
+                self._beaten(beat)
+            case NodeSeen(node):
+                self._node(node, now)
+            case Claims(problems):
+                self.view.problems = problems
+            case Led(term):
+                self._led(term, now)
+            case Deposed():
+                self._deposed()
+            case PoliciesTried(in_force):
+                self.view.policies = in_force
+            case Wrote():
+                self._wrote(event, now)
+            case Read():
+                self._read(event, now)
+            case Acked():
+                self._acked(event, now)
+            case PowerRead():
+                self._power(event, now)
+            case _:
+                pass
+
+    def _led(self, term: str, now: float) -> None:
+        """A new term: every clock starts again, and nothing that was seen in an earlier one counts."""
+        view = self.view
+        fresh = View(view.key, view.heartbeats, term=term, led_at=now, ops=view.ops, stale=True)
+        for name in ("pair", "osts", "osses", "devices", "failovers", "nodes", "problems", "policies"):
+            setattr(fresh, name, getattr(view, name))
+        self.view = fresh
+
+    def _deposed(self) -> None:
+        self.view.term = ""
+        self.view.campaign = None
+
+    def _absorb(self, obj: Resource, now: float) -> None:
+        """Replace an object by a newer state of itself."""
+        view = self.view
+        match obj:
+            case OSSPair():
+                if view.pair is None or _later(obj, view.pair):
+                    view.pair = obj
+            case OST():
+                if _later(obj, view.osts.get(obj.name)):
+                    view.osts[obj.name] = obj
+            case OSS():
+                if _later(obj, view.osses.get(obj.name)):
+                    view.osses[obj.name] = obj
+                    self._uptime(obj, now)
+            case FenceDevice():
+                if _later(obj, view.devices.get(obj.name)):
+                    view.devices[obj.name] = obj
+            case Failover():
+                if _later(obj, view.failovers.get(obj.name)):
+                    view.failovers[obj.name] = obj
+            case _:
+                pass
+
+    def _uptime(self, oss: OSS, now: float) -> None:
+        told = f"{oss.status.boot_id}/{oss.status.uptime_seconds}" if oss.status else ""
+        if self.view.uptime_seen.get(oss.name, ("", 0.0))[0] != told:
+            self.view.uptime_seen[oss.name] = (told, now)
+
+    def _gone(self, kind: str, key: str) -> None:
+        """Absence orders nothing: what is gone is only not seen any more."""
+        view, name = self.view, key.rsplit("/", 1)[-1]
+        if kind == OSSPair.kind:
+            view.pair = None
+        store: dict[str, dict[str, OST] | dict[str, OSS] | dict[str, FenceDevice] | dict[str, Failover]] = {
+            OST.kind: view.osts,
+            OSS.kind: view.osses,
+            FenceDevice.kind: view.devices,
+            Failover.kind: view.failovers,
+        }
+        if kind in store:
+            store[kind].pop(name, None)
+        if kind in (OSSPair.kind, Failover.kind):
+            view.slot_known = ""
+
+    def _beaten(self, beat: Beat) -> None:
+        c, fo = self.view.campaign, self.view.active
+        pulse = self.view.heartbeats.pulses.get(beat.node)
+        if c is None or fo is None or pulse is None or fo.spec.node != beat.node:
+            return
+        if pulse.moved and pulse.changed_at > c.began and beat.boot_id == fo.spec.evidence.boot_id:
+            c.beat_at = pulse.changed_at
+
+    def _node(self, node: NodeState, now: float) -> None:
+        before = self.view.nodes.get(node.name)
+        self.view.nodes[node.name] = node
+        if before is not None and before.heartbeat != node.heartbeat:
+            self.view.node_moved[node.name] = now
+
+    def _wrote(self, event: Wrote, now: float) -> None:
+        view = self.view
+        if event.object is not None and event.outcome is Outcome.OK:
+            self._absorb(event.object, now)
+        for key, op in list(view.mirrors.items()):
+            if op == event.op:
+                del view.mirrors[key]
+                if event.outcome is not Outcome.OK:
+                    view.mirror_retry[key] = now + 1.0
+        if event.op != view.busy:
+            return
+        view.busy = 0
+        if event.outcome is Outcome.OK:
+            view.refused = ""
+            if isinstance(event.object, OSSPair) and event.object.status:
+                view.slot_known = event.object.status.active_failover
+            return
+        view.stale = True
+        if event.outcome is Outcome.FAILED:
+            view.retry_at = now + RETRY
+        if event.outcome is Outcome.REFUSED:
+            view.refused = event.detail[:512]
+            view.retry_at = now + REFUSED_RETRY
+
+    def _read(self, event: Read, now: float) -> None:
+        view = self.view
+        if event.op != view.busy:
+            return
+        view.busy = 0
+        snapshot = event.snapshot
+        if snapshot is None:
+            view.retry_at = now + RETRY
+            view.stale = True
+            return
+        if not snapshot.leading:
+            self._deposed()
+            return
+        view.stale = False
+        self._replace(snapshot, now)
+        if view.campaign is not None:
+            view.campaign.read_began = event.began
+
+    def _replace(self, snapshot: Snapshot, now: float) -> None:
+        """What the API server has is what there is; a lease that moved since the watch showed it counts as a renewal."""
+        view = self.view
+        view.pair = snapshot.pair
+        view.osts = {o.name: o for o in snapshot.osts}
+        view.osses = {o.name: o for o in snapshot.osses}
+        view.devices = {d.name: d for d in snapshot.devices}
+        view.failovers = {f.name: f for f in snapshot.failovers}
+        for oss in snapshot.osses:
+            self._uptime(oss, now)
+        for node in snapshot.nodes:
+            self._node(node, now)
+        for beat in snapshot.beats:
+            if view.heartbeats.seen(beat, now):
+                self._beaten(beat)
+        view.slot_known = view.status.active_failover if view.status else ""
+
+    def _campaigns(self) -> list[Campaign]:
+        return [c for c in (self.view.campaign, self.view.rejoin) if c is not None]
+
+    def _acked(self, event: Acked, now: float) -> None:
+        for c in self._campaigns():
+            shot = c.shots.get(event.feed)
+            if shot is not None and shot.op == event.op:
+                shot.ended, shot.ok, shot.sent, shot.detail = now, event.ok, event.sent, event.detail
+            feed = c.on_ops.pop(event.op, None)
+            if feed is not None and event.ok:
+                c.on_done.add(feed)
+
+    def _power(self, event: PowerRead, now: float) -> None:
+        state = event.reading.state
+        for c in self._campaigns():
+            if c.rounds is not None:
+                c.rounds.take(event.op, event.reading, now)
+            if event.op in c.bystander_ops:
+                feed = c.bystander_ops.pop(event.op)
+                c.bystanders[feed] = state
+                if state is PowerState.ON:
+                    c.bystander_on_since = min(c.bystander_on_since, event.reading.began)
+                else:
+                    c.bystander_on_since = math.inf
+            if event.op in c.poll_ops:
+                feed = c.poll_ops.pop(event.op)
+                c.poll[feed] = state
+                c.poll_base.setdefault(feed, state)
+
+
+def _later(new: Resource, old: Resource | None) -> bool:
+    """Whether to take it: unknown so far, another object under the same name, or a newer state of the same one."""
+    if old is None or old.metadata.uid != new.metadata.uid:
+        return True
+    return newer(new.version, old.version)

@@ -1,0 +1,237 @@
+"""What comes next for one pair: the first thing that wants to be done, in this order.
+
+Here: the order. Each step is a function of the view and `now`; it returns effects, or nothing and the next one is asked.
+Not here: the steps themselves.
+"""
+
+from __future__ import annotations
+
+from ostkeeper.api.common import seconds
+from ostkeeper.api.failover import Failover
+from ostkeeper.api.oss import PairRef
+from ostkeeper.api.phases import ORDERLY, TERMINAL
+from ostkeeper.core import adoption, drill, failover, opening, orderly
+from ostkeeper.core.armed import armed
+from ostkeeper.core.campaign import Campaign
+from ostkeeper.core.events import CreateOSS, Effect, Prepare, ProveWatch
+from ostkeeper.core.mirror import mirror
+from ostkeeper.core.power import Feed
+from ostkeeper.core.verdict import verdict_of
+from ostkeeper.core.view import Suspicion, View
+from ostkeeper.core.writes import create_failover, read_all, write_failover, write_pair
+
+PROVE_EVERY = 0.25
+"""Seconds between two requests for the canary while a decision waits for it."""
+
+
+def plan(view: View, now: float) -> list[Effect]:
+    """All that is to be done now. Sets `view.wake`."""
+    if not view.term or view.pair is None:
+        return []
+    effects = watch(view, now)
+    if now < view.retry_at:
+        view.wake_by(view.retry_at)
+        return effects
+    if view.stale and not view.busy:
+        return effects + read_all(view)
+    if view.pair.status is None:
+        return effects + ([] if view.busy else write_pair(view, "first sight of this pair", epoch=1))
+    effects += _decide(view, now)
+    return effects + mirror(view, now)
+
+
+def _decide(view: View, now: float) -> list[Effect]:
+    assert view.pair is not None
+    effects = _objects(view, now)
+    if view.busy and view.active is None:
+        return effects
+    if adoption.regressed(view) or adoption.word_given(view):
+        return effects + ([] if view.busy else adoption.adopt(view, now))
+    if view.status and view.status.active_failover and not view.pair.spec.paused:
+        return effects + _open_failover(view, now) + _tails(view, now)
+    if not view.busy:
+        effects += [] if view.pair.spec.paused else _idle(view, now)
+    return effects + _tails(view, now)
+
+
+def _open_failover(view: View, now: float) -> list[Effect]:
+    """The slot is taken."""
+    assert view.status is not None
+    fo = view.active
+    if fo is None:
+        if view.busy:
+            return []
+        if view.slot_known != view.status.active_failover:
+            return read_all(view)
+        return create(view, now)
+    c = failover.campaign_of(view, fo, now)
+    if fo.phase == "":
+        return [] if view.busy else first_phase(view, fo, now)
+    if fo.phase in TERMINAL:
+        wiring = drill.result(view, fo) if fo.spec.type == "Drill" else None
+        return [] if view.busy else failover.free_slot(view, fo, wiring)
+    if fo.spec.type == "Drill":
+        return drill.advance(view, fo, c, now)
+    if fo.spec.type in ORDERLY:
+        return orderly.advance(view, fo, c, now)
+    return failover.HANDLERS[fo.phase](view, fo, c, now)
+
+
+def create(view: View, now: float) -> list[Effect]:
+    """The slot is taken and the object does not exist: create it if there still is a reason, else give the slot back."""
+    assert view.status is not None
+    draft = opening.failed(view, now) or drill.wanted(view, now) or orderly.wanted(view, now)
+    if draft is None:
+        epoch = view.status.epoch + 1
+        return write_pair(view, "the slot's reason is gone", epoch=epoch, active_failover="")
+    return create_failover(view, draft, f"{draft.spec.type} of {draft.spec.node}: {draft.spec.evidence.sentence}")
+
+
+def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
+    """The first phase of an object that was just created."""
+    if fo.spec.type == "Drill":
+        return drill.first_phase(view, fo)
+    if fo.spec.type in ORDERLY:
+        return orderly.first_phase(view, fo, now)
+    return opening.first_phase(view, fo, now)
+
+
+def _idle(view: View, now: float) -> list[Effect]:
+    """Nothing is open: what has failed comes first, what a person asks for next, then what is merely not at home."""
+    effects = opening.decide(view, now)
+    for step in (_forget, adoption.adopt, drill.refused, _drill, orderly.intents, orderly.open_move, _rejoin):
+        if effects or view.busy:
+            break
+        effects = step(view, now)
+    return effects
+
+
+def _drill(view: View, now: float) -> list[Effect]:
+    if not drill.pending(view, now):
+        return []
+    assert view.pair is not None
+    assert view.pair.spec.drill is not None
+    return opening.reserve(view, view.pair.spec.drill.node, "a person asks for a drill")
+
+
+def _objects(view: View, now: float) -> list[Effect]:
+    """The servers' OSS objects, and the machines pinned under their names."""
+    assert view.pair is not None
+    effects: list[Effect] = []
+    for node in view.servers:
+        key = f"create OSS {node}"
+        if node in view.osses or key in view.mirrors or now < view.mirror_retry.get(key, 0.0):
+            continue
+        op = view.mirrors[key] = view.next_op()
+        effects.append(CreateOSS(op, node, PairRef(namespace=view.pair.metadata.namespace, name=view.pair.name)))
+    if view.busy or (view.status and view.status.active_failover):
+        return effects
+    pinned = adoption.boards(view)
+    return effects + (write_pair(view, "pin the servers' boards", boards=pinned) if pinned is not None else [])
+
+
+def _forget(view: View, now: float) -> list[Effect]:
+    """What was noted about a server that is well again, and fencings that lie behind a soak."""
+    assert view.status is not None
+    assert view.pair is not None
+    healthy = {n for n in view.servers if verdict_of(view, n, now).name == "Healthy"}
+    wishes = {(w.node, w.type) for w in orderly.wishes(view, now)}
+    noted = tuple(
+        n
+        for n in view.status.noted
+        if (n.type == "Failover" and n.node not in healthy) or (n.type != "Failover" and (n.node, n.type) in wishes)
+    )
+    soak = seconds(view.pair.spec.failover.partner_soak)
+    fenced = tuple(
+        f
+        for f in view.status.fenced
+        if f.node not in healthy or view.boot(f.node) == f.boot_id or now - view.well_since.get(f.node, now) < soak
+    )
+    if noted == view.status.noted and fenced == view.status.fenced:
+        return []
+    return write_pair(view, "well again", noted=noted, fenced=fenced)
+
+
+def _rejoin(view: View, now: float) -> list[Effect]:
+    """Power a fenced server on as a standby, where the policy says so, once its relocation is complete."""
+    assert view.pair is not None
+    assert view.status is not None
+    if view.pair.spec.rejoin != "PowerOn":
+        return []
+    for entry in view.status.fenced:
+        fo = view.failovers.get(entry.failover)
+        if fo is None or fo.status is None or fo.phase != "Complete" or not fo.status.shots:
+            continue
+        if view.rejoin is None or view.rejoin.name != fo.name:
+            view.rejoin = Campaign(fo.name, now)
+        effects: list[Effect] = []
+        if not failover.power_on(view, fo, view.rejoin, now, effects):
+            return effects
+        view.powered_on[entry.node] = now
+        return write_failover(view, fo, f"{entry.node} was powered on as a standby", phase="Complete", shots=())
+    return []
+
+
+def _tails(view: View, now: float) -> list[Effect]:
+    """Failovers that gave their slot back still report how the mounts go."""
+    for name, fo in sorted(view.failovers.items()):
+        if view.busy or (view.status and view.status.active_failover == name):
+            continue
+        effects = failover.tail(view, fo, now)
+        if effects:
+            return effects
+    return []
+
+
+def watch(view: View, now: float) -> list[Effect]:
+    """Keep the clocks: since when a server is well or suspect, what is being released; ask for proof when it is due."""
+    assert view.pair is not None
+    effects: list[Effect] = []
+    if view.pair.status is None:
+        return effects
+    for a in view.pair.status.assignments:
+        if a.intent == "Release":
+            view.moving.setdefault(a.target, now)
+        else:
+            view.moving.pop(a.target, None)
+    for node in view.servers:
+        effects += _watch_server(view, node, now)
+    return effects
+
+
+def _watch_server(view: View, node: str, now: float) -> list[Effect]:
+    verdict = verdict_of(view, node, now)
+    if verdict.name == "Healthy" and view.well_boot.get(node) == view.boot(node):
+        view.well_since.setdefault(node, now)
+    else:
+        view.well_since.pop(node, None)
+        view.well_boot[node] = view.boot(node)
+        if verdict.name == "Healthy":
+            view.well_since[node] = now
+    unseen, limit = view.heartbeats.unseen_for(node, now), view.timeout()
+    if view.fresh(node, now):
+        view.suspicions.pop(node, None)
+        view.wake_by(now + 1.5 * view.interval() - unseen + 0.001)
+        return []
+    effects: list[Effect] = []
+    suspicion = view.suspicions.get(node)
+    if suspicion is None or not suspicion.armed:
+        reasons = armed(view)
+        if suspicion is None:
+            effects.append(Prepare(_all_feeds(view, node)))
+        view.suspicions[node] = Suspicion(suspicion.since if suspicion else now, not reasons, "; ".join(reasons))
+    if view.heartbeats.stale_for(node) < limit:
+        if unseen < limit:
+            view.wake_by(now + limit - unseen + 0.001)
+        elif now >= view.prove_at:
+            view.prove_at = now + PROVE_EVERY
+            view.wake_by(view.prove_at)
+            effects.append(ProveWatch())
+        else:
+            view.wake_by(view.prove_at)
+    return effects
+
+
+def _all_feeds(view: View, node: str) -> tuple[Feed, ...]:
+    assert view.pair is not None
+    return tuple(Feed(f.device_name, f.outlet or "") for level in view.pair.fencing_of(node) for f in level.feeds)

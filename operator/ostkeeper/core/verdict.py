@@ -1,0 +1,271 @@
+"""What is made of one server: at most fifteen ordered rules, first match wins, each with its sentence.
+
+The witnesses are turned into fresh, late, stale or unknown first; a rule sees nothing else. UNKNOWN is never a death:
+only the last rule says Failed, and every witness has to agree before it is reached.
+Not here: what is done about it (`plan`), and when a lease is stale (`heartbeats`).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ostkeeper.api.common import seconds
+from ostkeeper.api.failover import Evidence, Witness
+from ostkeeper.core.digest import digest
+from ostkeeper.core.view import View
+
+
+class Life(enum.StrEnum):
+    """What one witness says: seen just now, overdue, not seen for the time-out, or it cannot say."""
+
+    FRESH = "Fresh"
+    LATE = "Late"
+    STALE = "Stale"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """All that the rules look at."""
+
+    heartbeat: Life
+    node: Life
+    disk: Life
+    network: Life
+    sick: bool = False
+    """Its own agent reports targets that cannot be served."""
+    shared: bool = False
+    """Its partner reports errors on the same disks."""
+    partner: Life = Life.FRESH
+    """The partner's heartbeat, renewed since the server's first missed renewal."""
+    fenced: bool = False
+    """Certified dead, and no later boot was seen."""
+    absent: bool = False
+    """Not seen since power-on, and that was less than bootTimeout ago."""
+    holds: bool = True
+    """It holds targets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is made of one server, and why."""
+
+    name: str
+    sentence: str
+    witnesses: Witnesses
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. `sentence` is for the on-call engineer; {node} and {partner} are filled in."""
+
+    name: str
+    verdict: str
+    when: Callable[[Witnesses], bool]
+    sentence: str
+
+
+F, L, S, U = Life.FRESH, Life.LATE, Life.STALE, Life.UNKNOWN
+RULES: tuple[Rule, ...] = (
+    Rule("fenced", "Fenced", lambda w: w.fenced, "{node} was fenced and has not been seen in a later boot"),
+    Rule(
+        "shared-fault",
+        "SharedFault",
+        lambda w: w.heartbeat in (F, L) and w.sick and w.shared,
+        "{node} and {partner} see errors on the same disk: moving it would help nobody",
+    ),
+    Rule(
+        "sick",
+        "Sick",
+        lambda w: w.heartbeat in (F, L) and w.sick,
+        "{node} lives and cannot serve: its targets report errors",
+    ),
+    Rule("kubelet", "Degraded", lambda w: w.heartbeat is F and w.node is S, "{node} serves, but its kubelet is silent"),
+    Rule("healthy", "Healthy", lambda w: w.heartbeat is F, "{node} renews its heartbeat"),
+    Rule("absent", "Absent", lambda w: w.absent, "{node} has not been seen since power-on and may still be booting"),
+    Rule("late", "Suspect", lambda w: w.heartbeat is L, "{node}: a heartbeat is overdue"),
+    Rule(
+        "unwatched",
+        "Suspect",
+        lambda w: w.heartbeat is U,
+        "{node} has not been watched for long enough to say anything",
+    ),
+    Rule(
+        "serving",
+        "Degraded",
+        lambda w: w.disk is F and (w.node is F or w.network is F),
+        "{node}: its agent is silent, its targets are being written: shooting it would be the outage",
+    ),
+    Rule(
+        "isolated",
+        "Isolated",
+        lambda w: w.disk is F,
+        "{node} still writes to its disks, and nobody reaches it: a person decides",
+    ),
+    Rule(
+        "agent-gone",
+        "Sick",
+        lambda w: w.node is F or w.network is F,
+        "{node} lives, but neither its agent nor its targets move",
+    ),
+    Rule(
+        "alone",
+        "Suspect",
+        lambda w: w.partner is not F,
+        "{node} is silent, and so is {partner}: whoever is cut off from all says nothing",
+    ),
+    Rule("idle", "Degraded", lambda w: not w.holds, "{node} is silent and holds no target: nothing is to be moved"),
+    Rule(
+        "blind",
+        "Suspect",
+        lambda w: w.disk is U or w.network is U,
+        "{node} is silent, and {partner} cannot say whether it still writes",
+    ),
+    Rule(
+        "failed", "Failed", lambda w: True, "no witness sees {node} any more; {partner} is fresh and reads every disk"
+    ),
+)
+
+
+def judge(witnesses: Witnesses, node: str = "it", partner: str = "its partner") -> Verdict:
+    """The first rule that matches. The last one matches always."""
+    rule = next(rule for rule in RULES if rule.when(witnesses))
+    return Verdict(rule.verdict, rule.sentence.format(node=node, partner=partner), witnesses)
+
+
+def witnesses_of(view: View, node: str, now: float) -> Witnesses:
+    """Turn what was seen of a server into fresh, late, stale and unknown."""
+    assert view.pair is not None
+    partner = view.pair.partner_of(node)
+    pulse = view.heartbeats.pulses.get(node)
+    missed = (pulse.changed_at if pulse else view.heartbeats.started) + view.interval()
+    return Witnesses(
+        heartbeat=_heartbeat(view, node, now),
+        node=_node(view, node, missed),
+        disk=_disk(view, node, partner, now),
+        network=_network(view, partner, node, now),
+        sick=_errors(view, node),
+        shared=_errors(view, node) and _errors(view, partner),
+        partner=F if view.fresh(partner, now) and view.heartbeats.renewed_since(partner, missed) else S,
+        fenced=_fenced(view, node),
+        absent=_absent(view, node, partner, now),
+        holds=bool(view.held_by(node)),
+    )
+
+
+def verdict_of(view: View, node: str, now: float) -> Verdict:
+    """What is made of one server of the pair, now."""
+    assert view.pair is not None
+    return judge(witnesses_of(view, node, now), node, view.pair.partner_of(node))
+
+
+def _heartbeat(view: View, node: str, now: float) -> Life:
+    pulse = view.heartbeats.pulses.get(node)
+    if view.fresh(node, now):
+        return F
+    if view.heartbeats.stale_for(node) >= view.timeout():
+        return S
+    return L if pulse and pulse.moved else U
+
+
+def _node(view: View, node: str, missed: float) -> Life:
+    """While the lease is silent, only movement since then counts; else what the node controller says."""
+    state = view.nodes.get(node)
+    if state is None:
+        return U
+    if view.node_moved.get(node, -1.0) > missed and state.ready == "True":
+        return F
+    return U if state.ready == "True" else S
+
+
+def _disk(view: View, node: str, partner: str, now: float) -> Life:
+    held = [a.target for a in view.held_by(node)]
+    disks = view.disks(partner) if view.fresh(partner, now) else {}
+    states = [disks[t].state if t in disks else "Unknown" for t in held]
+    if "Advancing" in states:
+        return F
+    return S if all(state in ("Still", "Clean") for state in states) else U
+
+
+def _network(view: View, partner: str, node: str, now: float) -> Life:
+    report = view.report(partner) if view.fresh(partner, now) else None
+    if report is None or report.peer.state == "Unknown":
+        return U
+    return F if report.peer.state == "Answering" else S
+
+
+def _errors(view: View, node: str) -> bool:
+    report = view.report(node)
+    return report is not None and any(t.errors for t in report.targets)
+
+
+def _fenced(view: View, node: str) -> bool:
+    status, boot = view.status, view.boot(node)
+    entry = next((f for f in status.fenced if f.node == node), None) if status else None
+    if entry is None:
+        return False
+    pulse = view.heartbeats.pulses.get(node)
+    moved = pulse is not None and pulse.moved
+    return boot == entry.boot_id if entry.boot_id else not moved
+
+
+def _absent(view: View, node: str, partner: str, now: float) -> bool:
+    """Not seen in this term, and either powered on by us or its partner has booted a short while ago itself."""
+    assert view.pair is not None
+    limit = seconds(view.pair.spec.failover.boot_timeout)
+    pulse = view.heartbeats.pulses.get(node)
+    if node in view.powered_on and now - view.powered_on[node] < limit:
+        return pulse is None or pulse.changed_at < view.powered_on[node] or not pulse.moved
+    if pulse is not None and pulse.moved:
+        return False
+    report, seen = view.report(partner), view.uptime_seen.get(partner)
+    if report is None or seen is None:
+        return now - view.led_at < limit
+    return report.uptime_seconds + (now - seen[1]) < limit
+
+
+def describe(view: View, verdict: Verdict, node: str, now: float) -> tuple[Witness, ...]:
+    """The witnesses with their ages, for the object that a person reads."""
+    w = verdict.witnesses
+    unseen = view.heartbeats.unseen_for(node, now)
+    return (
+        Witness(name="heartbeat", state=w.heartbeat.value, detail=f"unchanged for {unseen:.1f}s"),
+        Witness(name="node", state=w.node.value, detail=_node_detail(view, node)),
+        Witness(name="disk", state=w.disk.value, detail=_disk_detail(view, node)),
+        Witness(name="network", state=w.network.value, detail="as its partner's agent sees it"),
+        Witness(name="Lustre", state="Stale" if w.sick else "Fresh", detail="as its own agent reported last"),
+        Witness(name="partner", state=w.partner.value, detail="its heartbeat, since the first that was missed"),
+    )
+
+
+def _node_detail(view: View, node: str) -> str:
+    state = view.nodes.get(node)
+    return f"Ready is {state.ready}" if state else "there is no Node of that name"
+
+
+def _disk_detail(view: View, node: str) -> str:
+    assert view.pair is not None
+    disks = view.disks(view.pair.partner_of(node))
+    return ", ".join(
+        f"{a.target} {disks[a.target].state if a.target in disks else 'Unknown'}" for a in view.held_by(node)
+    )
+
+
+def evidence_of(view: View, verdict: Verdict, node: str, now: float) -> Evidence:
+    """All readings on which a Failover is opened."""
+    assert view.pair is not None
+    return Evidence(
+        verdict=verdict.name,
+        sentence=verdict.sentence,
+        boot_id=view.boot(node),
+        partner_boot_id=view.boot(view.pair.partner_of(node)),
+        witnesses=describe(view, verdict, node, now),
+    )
+
+
+def evidence_digest(evidence: Evidence, asked: int) -> str:
+    """What an answer is bound to: verdict, boot IDs, witness states and the asking number, but no ages."""
+    states = {w.name: w.state for w in evidence.witnesses if w.name != "partner"}
+    return digest([evidence.verdict, evidence.boot_id, evidence.partner_boot_id, asked, states])[:16]

@@ -1,0 +1,196 @@
+"""What the pair machine knows: the objects as last seen, the clocks, and what this leader saw with its own eyes.
+
+Here: indices and questions about them. Not here: what follows from the answers (`verdict`, `plan`, `failover`).
+Everything in `View` but the objects dies with the leader's term: a new one starts every clock again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ostkeeper.api.common import seconds
+from ostkeeper.api.failover import Failover
+from ostkeeper.api.fencedevice import FenceDevice
+from ostkeeper.api.oss import OSS, DiskReport, OSSStatus, TargetReport
+from ostkeeper.api.osspair import Assignment, OSSPair, OSSPairStatus
+from ostkeeper.api.ost import OST
+from ostkeeper.core.campaign import Campaign
+from ostkeeper.core.events import Beat, NodeState, Problem
+from ostkeeper.core.heartbeats import Heartbeats, newer
+
+DISK_READING_MAX_AGE = 10.0
+"""Seconds: the partner must have read every LUN within this time to say anything about them."""
+
+
+@dataclass(slots=True)
+class Suspicion:
+    """A server that a witness has missed. What concerns it is judged as it stood when this began."""
+
+    since: float
+    armed: bool
+    reason: str
+    """Why the pair was not armed then; empty when it was."""
+
+
+@dataclass(slots=True)
+class View:
+    """All that one pair machine knows."""
+
+    key: str
+    heartbeats: Heartbeats
+    term: str = ""
+    """Names this leader's term; empty: not leading."""
+    led_at: float = 0.0
+    pair: OSSPair | None = None
+    osts: dict[str, OST] = field(default_factory=dict)
+    osses: dict[str, OSS] = field(default_factory=dict)
+    devices: dict[str, FenceDevice] = field(default_factory=dict)
+    failovers: dict[str, Failover] = field(default_factory=dict)
+    nodes: dict[str, NodeState] = field(default_factory=dict)
+    node_moved: dict[str, float] = field(default_factory=dict)
+    """When a kubelet's heartbeat was last seen to move."""
+    uptime_seen: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """By server: version of the report that told its uptime, and when it was first seen."""
+    well_since: dict[str, float] = field(default_factory=dict)
+    """Since when a server is Healthy without a break, and in which boot it is (`well_boot`)."""
+    well_boot: dict[str, str] = field(default_factory=dict)
+    suspicions: dict[str, Suspicion] = field(default_factory=dict)
+    powered_on: dict[str, float] = field(default_factory=dict)
+    """When this leader powered a server on."""
+    problems: tuple[Problem, ...] = ()
+    policies: bool | None = None
+    """Whether the admission policies are in force; None: not tried yet."""
+    campaign: Campaign | None = None
+    """What this leader saw of the failover that is under way."""
+    nonces: int = 0
+    """How many nonces this term has asked."""
+    approvals: dict[str, float] = field(default_factory=dict)
+    """When a person's answer was first seen, by the evidence that it names."""
+    moving: dict[str, float] = field(default_factory=dict)
+    """When an orderly Release was first seen, by target."""
+    refused: str = ""
+    """What the API server refused to store last; empty when all is well."""
+    ops: int = 0
+    busy: int = 0
+    """The one write or quorum read that decisions wait for; 0: none is under way."""
+    mirrors: dict[str, int] = field(default_factory=dict)
+    """Mirror writes under way, by `Kind key`."""
+    stale: bool = False
+    """A write met a changed object: read everything before deciding anything."""
+    retry_at: float = 0.0
+    """Nothing is written before this second: the last write failed."""
+    slot_known: str = ""
+    """The slot for which it is known whether its Failover exists: this leader took it, or has read everything since."""
+    prove_at: float = 0.0
+    """Not before this second is the canary asked for again."""
+    rejoin: Campaign | None = None
+    """The powering on of a fenced server after its relocation."""
+    mirror_retry: dict[str, float] = field(default_factory=dict)
+    wake: float = math.inf
+    """When something is due, set anew by each plan."""
+
+    def next_op(self) -> int:
+        """A number that no request of this machine had before."""
+        self.ops += 1
+        return self.ops
+
+    def wake_by(self, at: float) -> None:
+        """Plan again at this second, at the latest."""
+        self.wake = min(self.wake, at)
+
+    @property
+    def status(self) -> OSSPairStatus | None:
+        """The pair's status, if it has one."""
+        return self.pair.status if self.pair else None
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The pair's two servers."""
+        return self.pair.servers if self.pair else ()
+
+    @property
+    def active(self) -> Failover | None:
+        """The open Failover, if it was seen."""
+        status = self.status
+        return self.failovers.get(status.active_failover) if status and status.active_failover else None
+
+    def interval(self) -> float:
+        """Heartbeat interval, seconds."""
+        return seconds(self.pair.spec.heartbeat.interval) if self.pair else 2.0
+
+    def timeout(self) -> float:
+        """Heartbeat time-out, seconds."""
+        return seconds(self.pair.spec.heartbeat.timeout) if self.pair else 10.0
+
+    def beat(self, node: str) -> Beat | None:
+        """The server's lease as last seen."""
+        pulse = self.heartbeats.pulses.get(node)
+        return pulse.beat if pulse else None
+
+    def boot(self, node: str) -> str:
+        """The boot ID that the server's lease names; empty: none was ever seen."""
+        beat = self.beat(node)
+        return beat.boot_id if beat else ""
+
+    def fresh(self, node: str, now: float) -> bool:
+        """Whether the server was seen alive just now: its lease was seen to move in this term and is not late."""
+        pulse = self.heartbeats.pulses.get(node)
+        return pulse is not None and pulse.moved and not self.heartbeats.late(node, self.interval(), now)
+
+    def report(self, node: str) -> OSSStatus | None:
+        """What the server's agent reported, if we have at least the report that its lease names."""
+        oss, beat = self.osses.get(node), self.beat(node)
+        if oss is None or oss.status is None or beat is None:
+            return None
+        if not beat.report or newer(beat.report, oss.version) or oss.status.boot_id != beat.boot_id:
+            return None
+        return oss.status
+
+    def disks(self, node: str) -> dict[str, DiskReport]:
+        """The shared disks as a server reads them, if its readings are fresh; empty otherwise."""
+        report, beat = self.report(node), self.beat(node)
+        if report is None or beat is None or beat.disk_age is None or beat.disk_age > DISK_READING_MAX_AGE:
+            return {}
+        return {disk.target: disk for disk in report.disks}
+
+    def target_report(self, node: str, target: str) -> TargetReport | None:
+        """One target as one server has it, from its last report."""
+        oss = self.osses.get(node)
+        if oss is None or oss.status is None:
+            return None
+        return next((t for t in oss.status.targets if t.target == target), None)
+
+    def held_by(self, node: str) -> tuple[Assignment, ...]:
+        """The targets that are this server's, whatever it is told about them."""
+        status = self.status
+        return tuple(a for a in status.assignments if a.node == node) if status else ()
+
+    def ost(self, target: str) -> OST | None:
+        """The object that declares a target."""
+        return next((ost for ost in self.osts.values() if ost.target == target), None)
+
+    def reads_all(self, node: str, targets: tuple[str, ...]) -> str:
+        """Empty when the server reads all these disks; else what it cannot read."""
+        disks = self.disks(node)
+        if not disks and targets:
+            return f"{node} has no disk reading younger than {DISK_READING_MAX_AGE:g}s"
+        blind = [t for t in targets if t not in disks or disks[t].state in ("Unreadable", "Unknown")]
+        return f"{node} cannot read {', '.join(blind)}" if blind else ""
+
+    def in_maintenance(self, node: str) -> bool:
+        """Whether a person is emptying the server."""
+        return self.pair is not None and node in self.pair.spec.maintenance
+
+    def blocked_targets(self) -> set[str]:
+        """Targets that get no grant, since two objects contradict each other."""
+        return {target for problem in self.problems for target in problem.targets}
+
+    def board_refusal(self, node: str) -> str:
+        """Empty when the machine under this name is the pinned one, or none is pinned yet."""
+        status, oss = self.status, self.osses.get(node)
+        uuid = oss.status.system_uuid if oss and oss.status else ""
+        pinned = next((b.system_uuid for b in status.boards if b.node == node), "") if status else ""
+        if not uuid or not pinned or uuid == pinned:
+            return ""
+        return f"{node} is another machine: its board is {uuid}, {pinned} is pinned"
