@@ -8,6 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from ostkeeper.api.common import Condition, Resource
+from ostkeeper.api.failover import Failover, FailoverStatus
+from ostkeeper.api.fencedevice import FenceDeviceStatus
+from ostkeeper.api.oss import PairRef
+from ostkeeper.api.osspair import OSSPairStatus
+from ostkeeper.api.ost import OSTStatus
+from ostkeeper.core.events import Outcome, Snapshot, Tell
 from ostkeeper.core.power import PowerReading
 
 
@@ -101,4 +108,60 @@ class PowerDevice(Protocol):
 
     async def close(self) -> None:
         """Let go of sessions and workers. After it nothing is sent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How a write ended; `object` is what the API server stored, where it said so."""
+
+    outcome: Outcome
+    object: Resource | None = None
+    detail: str = ""
+
+
+class ReadFailedError(Exception):
+    """A quorum read did not succeed as a whole. The text says which part and why. It says nothing about the world."""
+
+
+class Cluster(Protocol):
+    """The API server, as the pair machine's effects need it. Every call ends within its own deadline.
+
+    Writes never raise for what the API server or the network does: that is an `Outcome`. None of them retries.
+    """
+
+    async def snapshot(self, pair: str) -> Snapshot:
+        """Quorum read of all that the pair `namespace/name` is about. Raises ReadFailedError if any part fails."""
+        ...
+
+    async def write_pair(self, key: str, version: str, status: OSSPairStatus) -> Written:
+        """Replace OSSPair.status, guarded by resourceVersion."""
+        ...
+
+    async def create_failover(self, failover: Failover) -> Written:
+        """Create a Failover. It carries no status yet."""
+        ...
+
+    async def write_failover(self, key: str, version: str, status: FailoverStatus) -> Written:
+        """Replace Failover.status, guarded by resourceVersion."""
+        ...
+
+    async def create_oss(self, node: str, pair: PairRef) -> Written:
+        """Create the OSS of a server."""
+        ...
+
+    async def write_oss_ready(self, node: str, condition: Condition) -> Written:
+        """Set one condition of an OSS and touch nothing else of its status."""
+        ...
+
+    async def write_ost(self, key: str, version: str, status: OSTStatus) -> Written:
+        """Replace OST.status, guarded by resourceVersion."""
+        ...
+
+    async def write_device(self, key: str, version: str, status: FenceDeviceStatus) -> Written:
+        """Replace FenceDevice.status, guarded by resourceVersion."""
+        ...
+
+    async def tell(self, tell: Tell) -> None:
+        """Show a Kubernetes Event; the same one again only counts. Never raises, never matters."""
         ...

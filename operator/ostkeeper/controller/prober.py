@@ -1,0 +1,221 @@
+"""Probes all fence devices, read only, all the time, and writes down how far each can be trusted. The leader only.
+
+Here: when a device is probed, what one probe asks, when FenceDevice.status is written. Not here: the judgement
+(`core.trust`), opening devices and giving way to shots (`power`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ostkeeper.api import FenceDevice, OSSPair
+from ostkeeper.api.common import Condition, seconds
+from ostkeeper.api.fencedevice import FeedReading, FenceDeviceStatus
+from ostkeeper.controller.power import Devices, UnusableError
+from ostkeeper.core.claims import device_key
+from ostkeeper.core.events import Outcome, Problem
+from ostkeeper.core.power import PowerReading, PowerState
+from ostkeeper.core.trust import FEW, Sample, Trust, add, judge, restored
+from ostkeeper.ports import Clock, Cluster, DeviceIdentity, FenceError, PowerDevice
+
+logger = logging.getLogger(__name__)
+QUICK = 0.2
+"""Seconds between the first ten probes of a device, so that it is Ready in seconds."""
+WRITE_EVERY = 10
+"""A status that does not change is written once in so many intervals."""
+TRY_OPENING_AGAIN = 5.0
+"""Seconds, at most an interval, after which a device that could not be opened (Secret missing) is tried again."""
+AT_ONCE = 32
+"""Probes under way at the same time."""
+
+
+NOBODY = DeviceIdentity()
+
+
+@dataclass(slots=True)
+class Subject:
+    """One device under observation."""
+
+    key: str
+    stamp: tuple[str, int] = ("", -1)
+    """UID and generation that the window is about."""
+    window: tuple[Sample, ...] = ()
+    identity: DeviceIdentity = NOBODY
+    identified: PowerDevice | None = None
+    """The session in which it was asked who it is."""
+    boot: str = ""
+    readings: tuple[FeedReading, ...] = ()
+    unusable: UnusableError | None = None
+    written: tuple[object, ...] = ()
+    """What was written last, as far as it matters."""
+    written_at: float = 0.0
+
+
+class Prober:
+    """Keeps one task for each FenceDevice while this operator leads."""
+
+    def __init__(
+        self,
+        devices: Devices,
+        cluster: Cluster,
+        clock: Clock,
+        find: Callable[[str], FenceDevice | None],
+        problem_of: Callable[[str, str], Problem | None],
+        leading: Callable[[float], bool],
+    ) -> None:
+        self._devices, self._cluster, self._clock = devices, cluster, clock
+        self._find, self._problem_of, self._leading = find, problem_of, leading
+        self._outlets: dict[str, tuple[str, ...]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._led = False
+
+    def lead(self, led: bool) -> None:
+        """Start, or stop, with the leadership."""
+        self._led = led
+        if not led:
+            for task in self._tasks.values():
+                task.cancel()
+            self._tasks = {}
+
+    def attend(self, declared: dict[str, FenceDevice], pairs: dict[str, OSSPair]) -> None:
+        """These are the devices, and what pairs use of them."""
+        used: dict[str, list[str]] = {}
+        for pair in pairs.values():
+            for feed in (feed for node in pair.spec.nodes for level in node.fencing for feed in level.feeds):
+                used.setdefault(device_key(pair, feed), []).append(feed.outlet or "")
+        self._outlets = {key: tuple(sorted(set(outlets))) for key, outlets in used.items()}
+        for key in [key for key in self._tasks if key not in declared]:
+            self._tasks.pop(key).cancel()
+        for key in declared if self._led else ():
+            if key not in self._tasks:
+                self._tasks[key] = asyncio.create_task(self._watch_over(key), name=f"probes of {key}")
+
+    async def _watch_over(self, key: str) -> None:
+        subject = Subject(key)
+        try:
+            while declared := self._find(key):
+                slot = self._devices.slot(key)
+                if slot.busy:  # shots and confirming reads come first
+                    await asyncio.sleep(QUICK)
+                    continue
+                async with self._turns:
+                    slot.probe = asyncio.create_task(self._once(subject, declared), name=f"probe of {key}")
+                    try:
+                        await asyncio.wait({slot.probe})
+                    finally:
+                        slot.probe.cancel()
+                if not slot.probe.cancelled() and (error := slot.probe.exception()):
+                    logger.error("probing %s failed by a bug of ours", key, exc_info=error)
+                await self._publish(subject)
+                await asyncio.sleep(self._pause(subject, declared))
+        finally:
+            if self._find(key) is None:
+                await self._devices.drop(key)
+
+    def _pause(self, subject: Subject, declared: FenceDevice) -> float:
+        interval = seconds(declared.spec.probe.interval)
+        if subject.unusable:
+            return min(interval, TRY_OPENING_AGAIN)
+        if len(subject.window) < min(FEW, declared.spec.probe.sample_count):
+            return min(interval, QUICK)
+        return interval * random.uniform(0.8, 1.2)
+
+    # --- one probe
+
+    async def _once(self, subject: Subject, declared: FenceDevice) -> None:
+        """Ask once. Cancelled by a shot, it counts for nothing."""
+        stamp = (declared.metadata.uid, declared.metadata.generation)
+        if subject.stamp != stamp:
+            first = subject.stamp[1] == -1
+            kept = restored(declared.status, stamp[1], declared.spec.probe) if first else ()
+            subject.stamp, subject.window, subject.identified = stamp, kept, None
+        try:
+            device = await self._devices.get(declared, fresh=True)
+            subject.unusable = None
+        except UnusableError as error:
+            if error.reason != "ApiSilent":
+                subject.unusable, subject.readings = error, ()
+            return
+        sample = await self._ask(subject, device, declared)
+        subject.window = add(subject.window, sample, declared.spec.probe)
+
+    async def _ask(self, subject: Subject, device: PowerDevice, declared: FenceDevice) -> Sample:
+        limit = seconds(declared.spec.request_timeout)
+        readings: list[tuple[str, PowerReading]] = []
+        try:
+            began = self._clock.monotonic()
+            await device.prepare(began + limit)
+            for outlet in self._outlets.get(subject.key, () if declared.spec.has_outlets else ("",)):
+                readings.append((outlet, await device.read(outlet, self._clock.monotonic() + limit)))
+            boot = next((reading.boot for _, reading in readings if reading.boot), "")
+            if subject.identified is not device or boot != subject.boot or not readings:
+                subject.identity = await device.identify(self._clock.monotonic() + limit)
+                subject.identified, subject.boot = device, boot
+        except FenceError as error:
+            subject.readings = tuple(FeedReading(outlet=outlet) for outlet in self._outlets.get(subject.key, ()))
+            return Sample(False, self._clock.monotonic() - began, error.reason, str(error))
+        subject.readings = tuple(
+            FeedReading(outlet=outlet, state=reading.state.value, watts=reading.watts) for outlet, reading in readings
+        )
+        silent = next((reading for _, reading in readings if reading.state is PowerState.UNKNOWN), None)
+        slowest = max((reading.ended - reading.began for _, reading in readings), default=0.0)
+        if silent:
+            return Sample(False, slowest, "DeviceSilent", silent.detail)
+        return Sample(True, slowest)
+
+    # --- what is written down
+
+    async def _publish(self, subject: Subject) -> None:
+        """Write the status when it says something new, or once in ten intervals."""
+        declared = self._find(subject.key)
+        if declared is None or subject.stamp != (declared.metadata.uid, declared.metadata.generation):
+            return
+        trust = judge(subject.window, declared.spec.probe)
+        ready = self._ready(subject, declared, trust)
+        feeds = tuple((reading.outlet, reading.state) for reading in subject.readings)
+        matters = (ready.status, ready.reason, feeds, subject.identity, subject.stamp)
+        now = self._clock.monotonic()
+        due = subject.written_at + WRITE_EVERY * seconds(declared.spec.probe.interval)
+        if (matters == subject.written and now < due) or not self._leading(now):
+            return
+        status = self._status(subject, declared, trust, ready)
+        written = await self._cluster.write_device(subject.key, declared.version, status)
+        if written.outcome is Outcome.OK:
+            subject.written, subject.written_at = matters, now
+        elif written.outcome is not Outcome.CONFLICT:
+            logger.warning("the status of FenceDevice %s was not written: %s", subject.key, written.detail)
+
+    def _ready(self, subject: Subject, declared: FenceDevice, trust: Trust) -> Condition:
+        problem = self._problem_of("FenceDevice", subject.key)
+        if problem:
+            ready, reason, message = False, problem.reason, problem.message
+        elif subject.unusable:
+            ready, reason, message = False, subject.unusable.reason, str(subject.unusable)
+        else:
+            ready, reason, message = trust.ready, trust.reason, trust.message
+        return Condition(
+            type="Ready",
+            status="True" if ready else "False",
+            reason=reason,
+            message=message,
+            observed_generation=declared.metadata.generation,
+        )
+
+    def _status(self, subject: Subject, declared: FenceDevice, trust: Trust, ready: Condition) -> FenceDeviceStatus:
+        before = declared.status or FenceDeviceStatus()
+        return FenceDeviceStatus(
+            observed_generation=declared.metadata.generation,
+            system_uuid=subject.identity.system_uuid or before.system_uuid,
+            model=subject.identity.model or before.model,
+            samples=trust.samples,
+            succeeded=trust.succeeded,
+            latency_milliseconds=round(trust.latency * 1000),
+            last_probe_time=self._clock.wall(),
+            feeds=subject.readings,
+            conditions=(ready,),
+        )

@@ -1,0 +1,195 @@
+"""What takes two objects to see: a home outside of its pair, a feed without a device, two claims on one disk or outlet.
+
+Here: `find_problems`, pure, over all objects of a cluster at once. Each problem is said of one object and names the other;
+of the targets and servers that it names nothing is granted or shot. Not here: what one object alone can have refused
+(CEL in `crds/`), what a machine does about a problem (`pair`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+from ostkeeper.api.fencedevice import FenceDevice
+from ostkeeper.api.osspair import FeedRef, OSSPair
+from ostkeeper.api.ost import OST
+from ostkeeper.core.events import Problem
+
+GLOBAL_NAMES = ("/dev/disk/by-id/", "/dev/disk/by-uuid/", "/dev/disk/by-partuuid/")
+"""Device paths that mean the same disk on every server. Others (mapper, loop, pool names) mean it within a pair only."""
+
+
+def find_problems(pairs: Iterable[OSSPair], osts: Iterable[OST], devices: Iterable[FenceDevice]) -> tuple[Problem, ...]:
+    """All problems between these objects, in the order of the objects' keys: the same input gives the same output."""
+    by_pair = {pair.key: pair for pair in sorted(pairs, key=lambda pair: pair.key)}
+    all_osts = sorted(osts, key=lambda ost: ost.key)
+    by_device = {device.key: device for device in sorted(devices, key=lambda device: device.key)}
+    targets: dict[str, list[str]] = defaultdict(list)
+    for ost in all_osts:
+        targets[pair_key(ost)].append(ost.target)
+    return (
+        *_homes(by_pair, all_osts),
+        *_disks(all_osts),
+        *_names(all_osts),
+        *_feeds(by_pair, by_device),
+        *_shared_feeds(by_pair, by_device, targets),
+        *_shared_addresses(by_pair, by_device),
+        *_shared_servers(by_pair, targets),
+    )
+
+
+def pair_key(ost: OST) -> str:
+    """The key of the pair that an OST names."""
+    return f"{ost.metadata.namespace}/{ost.spec.pair_name}"
+
+
+def device_key(pair: OSSPair, feed: FeedRef) -> str:
+    """The key of the FenceDevice that a feed names."""
+    return f"{pair.metadata.namespace}/{feed.device_name}"
+
+
+# --- OSTs
+
+
+def _homes(pairs: Mapping[str, OSSPair], osts: Iterable[OST]) -> Iterator[Problem]:
+    for ost in osts:
+        pair = pairs.get(pair_key(ost))
+        if pair is None:
+            said = f"spec.pairName: there is no OSSPair {ost.spec.pair_name} in namespace {ost.metadata.namespace}"
+            yield _of_ost(ost, "PairNotFound", f"{said}; create it, or name another: pairName cannot be changed later")
+        elif ost.spec.home_node not in pair.servers:
+            said = f"spec.homeNode: {ost.spec.home_node} is not a server of {pair.key}"
+            yield _of_ost(ost, "HomeNotInPair", f"{said}; those are {' and '.join(pair.servers)}")
+
+
+def _disks(osts: Iterable[OST]) -> Iterator[Problem]:
+    """Two OSTs on one disk: a mount of one would destroy the other."""
+    claims: dict[tuple[str, str], list[OST]] = defaultdict(list)
+    for ost in osts:
+        source = ost.spec.backend.source
+        scope = "" if source.startswith(GLOBAL_NAMES) else pair_key(ost)
+        claims[scope, source].append(ost)
+    for (_, source), claimants in claims.items():
+        for ost, other in _clashes(claimants):
+            said = f"spec.backend: {source} is claimed by OST {other.key}, too"
+            yield _of_ost(ost, "DuplicateDevice", f"{said}; one disk holds one target: delete the wrong one of the two")
+
+
+def _names(osts: Iterable[OST]) -> Iterator[Problem]:
+    by_target: dict[tuple[str, str], list[OST]] = defaultdict(list)
+    by_mount: dict[tuple[str, str], list[OST]] = defaultdict(list)
+    for ost in osts:
+        by_target[ost.metadata.namespace, ost.target].append(ost)
+        by_mount[pair_key(ost), ost.spec.mount_point.rstrip("/")].append(ost)
+    for claimants in by_target.values():
+        for ost, other in _clashes(claimants):
+            said = f"spec.index: {ost.target} is OST {other.key}, too"
+            yield _of_ost(ost, "DuplicateTarget", f"{said}; an index is given once in a file system")
+    for claimants in by_mount.values():
+        for ost, other in _clashes(claimants):
+            said = f"spec.mountPoint: {ost.spec.mount_point} is the mount point of OST {other.key}, too"
+            yield _of_ost(
+                ost, "DuplicateMountPoint", f"{said}; on a server that holds both they would cover each other"
+            )
+
+
+def _clashes(claimants: list[OST]) -> Iterator[tuple[OST, OST]]:
+    """Each of several claimants, with another one."""
+    if len(claimants) > 1:
+        for place, ost in enumerate(claimants):
+            yield ost, claimants[0 if place else 1]
+
+
+def _of_ost(ost: OST, reason: str, message: str) -> Problem:
+    return Problem("OST", ost.key, reason, message, targets=(ost.target,))
+
+
+# --- feeds
+
+
+def _each_feed(pairs: Mapping[str, OSSPair]) -> Iterator[tuple[OSSPair, str, str, FeedRef]]:
+    """All feeds: pair, server, the path of the field, the feed."""
+    for pair in pairs.values():
+        for at, node in enumerate(pair.spec.nodes):
+            for level_at, level in enumerate(node.fencing):
+                for feed_at, feed in enumerate(level.feeds):
+                    yield pair, node.name, f"spec.nodes[{at}].fencing[{level_at}].feeds[{feed_at}]", feed
+
+
+def _feeds(pairs: Mapping[str, OSSPair], devices: Mapping[str, FenceDevice]) -> Iterator[Problem]:
+    for pair, server, field, feed in _each_feed(pairs):
+        device = devices.get(device_key(pair, feed))
+        if device is None:
+            said = f"{field}.deviceName: there is no FenceDevice {feed.device_name} in namespace"
+            reason, message = "FeedDeviceNotFound", f"{said} {pair.metadata.namespace}"
+        elif feed.outlet and not device.spec.has_outlets and not device.spec.fence_agent:
+            reason, message = (
+                "OutletOnBMC",
+                f"{field}.outlet: FenceDevice {feed.device_name} is a BMC, it has no outlets",
+            )
+        elif not feed.outlet and device.spec.has_outlets:
+            said = f"{field}.outlet: FenceDevice {feed.device_name} is a PDU"
+            reason, message = "OutletMissing", f"{said}; name the outlet that feeds {server}"
+        else:
+            continue
+        yield Problem("OSSPair", pair.key, reason, f"{message}; {server} cannot be fenced by it", nodes=(server,))
+
+
+def _shared_feeds(
+    pairs: Mapping[str, OSSPair], devices: Mapping[str, FenceDevice], targets: Mapping[str, list[str]]
+) -> Iterator[Problem]:
+    """One outlet, or one BMC, that feeds two servers: whoever shoots one hits both.
+
+    Devices are told apart by address: two FenceDevices may stand for one PDU.
+    """
+    users: dict[tuple[str, str], dict[str, tuple[OSSPair, str]]] = defaultdict(dict)
+    for pair, server, field, feed in _each_feed(pairs):
+        key = device_key(pair, feed)
+        users[_identity(devices.get(key), key), feed.outlet or ""].setdefault(server, (pair, field))
+    for (_, outlet), servers in users.items():
+        for server, (pair, field) in servers.items():
+            others = [f"{name} of {other.key}" for name, (other, _) in servers.items() if name != server]
+            if others:
+                what = f"outlet {outlet}" if outlet else "this BMC"
+                said = (
+                    f"{field}: {what} feeds {', '.join(others)} as well as {server}; a shot at one would hit the other"
+                )
+                nodes = tuple(servers)
+                yield Problem("OSSPair", pair.key, "FeedFeedsTwoServers", said, tuple(targets.get(pair.key, ())), nodes)
+
+
+def _identity(device: FenceDevice | None, key: str) -> str:
+    return device.spec.address.lower() if device and not device.spec.fence_agent else key
+
+
+def _shared_addresses(pairs: Mapping[str, OSSPair], devices: Mapping[str, FenceDevice]) -> Iterator[Problem]:
+    fed: dict[str, list[str]] = defaultdict(list)
+    for pair, server, _, feed in _each_feed(pairs):
+        if server not in fed[device_key(pair, feed)]:
+            fed[device_key(pair, feed)].append(server)
+    by_address: dict[str, list[FenceDevice]] = defaultdict(list)
+    for device in devices.values():
+        if not device.spec.fence_agent:
+            by_address[device.spec.address.lower()].append(device)
+    for address, claimants in by_address.items():
+        for place, device in enumerate(claimants if len(claimants) > 1 else ()):
+            other = claimants[0 if place else 1]
+            said = f"spec: {address} is the address of FenceDevice {other.key}, too; one device is declared once"
+            yield Problem("FenceDevice", device.key, "SharedAddress", said, nodes=tuple(fed.get(device.key, ())))
+
+
+# --- servers
+
+
+def _shared_servers(pairs: Mapping[str, OSSPair], targets: Mapping[str, list[str]]) -> Iterator[Problem]:
+    members: dict[str, list[OSSPair]] = defaultdict(list)
+    for pair in pairs.values():
+        for server in dict.fromkeys(pair.servers):
+            members[server].append(pair)
+    for server, claimants in members.items():
+        for place, pair in enumerate(claimants if len(claimants) > 1 else ()):
+            other = claimants[0 if place else 1]
+            said = f"spec.nodes: {server} is a server of OSSPair {other.key}, too; a server is in one pair"
+            yield Problem(
+                "OSSPair", pair.key, "ServerInTwoPairs", said, tuple(targets.get(pair.key, ())), nodes=(server,)
+            )

@@ -1,0 +1,98 @@
+"""How far a fence device can be trusted, from its last probes. Pure.
+
+Here: the window of samples and what it amounts to. Not here: probing (`controller.prober`), whether the wiring is what is
+declared (drills), what a reading proves (`fencing`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ostkeeper.api.common import seconds
+from ostkeeper.api.fencedevice import FenceDeviceStatus, Probe
+
+FEW = 10
+"""Until there are `sampleCount` samples, as many are enough, if none of them failed."""
+TRUSTED = "Trusted"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One probe."""
+
+    ok: bool
+    latency: float = 0.0
+    """Seconds of its slowest question; nothing where it was not answered."""
+    reason: str = ""
+    """Why it failed, one CamelCase word."""
+    detail: str = ""
+    """The same in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What the samples amount to."""
+
+    ready: bool
+    reason: str
+    """Trusted, NotEnoughSamples, TooSlow, Unreliable, or what the last sample failed of."""
+    message: str
+    samples: int
+    succeeded: int
+    latency: float
+    """Seconds of the slowest answer but one percent."""
+
+
+def add(window: tuple[Sample, ...], sample: Sample, probe: Probe) -> tuple[Sample, ...]:
+    """The window with one more sample; the oldest fall out."""
+    return (*window, sample)[-probe.sample_count :]
+
+
+def judge(window: tuple[Sample, ...], probe: Probe) -> Trust:
+    """Judge a window of at most `sampleCount` samples, newest last."""
+    succeeded = sum(1 for sample in window if sample.ok)
+    failed = len(window) - succeeded
+    latency = slowest_but_one_percent(sample.latency for sample in window if sample.ok)
+    ready, reason, message = _verdict(window, probe, failed, latency)
+    return Trust(ready, reason, message, len(window), succeeded, latency)
+
+
+def _verdict(window: tuple[Sample, ...], probe: Probe, failed: int, latency: float) -> tuple[bool, str, str]:
+    last = window[-1] if window else Sample(ok=True)
+    full = len(window) >= probe.sample_count
+    share = 100.0 * (len(window) - failed) / max(1, len(window))
+    answered = f"{len(window) - failed} of the last {len(window)} probes were answered"
+    reliable = share >= probe.min_success_percent if full else failed == 0
+    if not reliable:
+        wanted = f"{probe.min_success_percent}% of {probe.sample_count} are asked for"
+        early = "" if full else f"; one that failed counts until {probe.sample_count} were made"
+        reason = "Unreliable" if last.ok else last.reason or "DeviceSilent"
+        detail = "" if last.ok else f": {last.detail}"
+        return False, reason, f"{answered} ({wanted}{early}){detail}"
+    needed = min(FEW, probe.sample_count)
+    if len(window) < needed:
+        return False, "NotEnoughSamples", f"{answered}; {needed} are needed before it can be trusted"
+    if latency > seconds(probe.max_latency):
+        return False, "TooSlow", f"the slowest answer but one percent took {latency:.3f}s, over {probe.max_latency}"
+    return True, TRUSTED, f"{answered}; the slowest but one percent took {latency * 1000:.0f} ms"
+
+
+def slowest_but_one_percent(latencies: Iterable[float]) -> float:
+    """The 99th percentile, by nearest rank; 0 of nothing."""
+    ranked = sorted(latencies)
+    return ranked[math.ceil(0.99 * len(ranked)) - 1] if ranked else 0.0
+
+
+def restored(status: FenceDeviceStatus | None, generation: int, probe: Probe) -> tuple[Sample, ...]:
+    """The window that a new leader starts with: as many samples as its predecessor wrote down, those that failed last.
+
+    A predecessor's judgement about another spec is worth nothing.
+    """
+    if status is None or status.observed_generation != generation:
+        return ()
+    latency = status.latency_milliseconds / 1000.0
+    good = (Sample(ok=True, latency=latency),) * status.succeeded
+    bad = (Sample(ok=False, reason="Unreliable", detail="before this operator led"),)
+    return (good + bad * max(0, status.samples - status.succeeded))[-probe.sample_count :]
