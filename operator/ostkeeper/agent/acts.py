@@ -1,0 +1,148 @@
+"""Mounting, unmounting and checking a release, as the machine ordered: each act with the target's lock, each with one answer.
+
+Here: the order in which one act is done, and its answer as an event. Not here: whether it may be done (`core`), how a
+disk is read, cleared or mounted (`backends`).
+
+The mount table is looked at once more before each answer, so that the machine hears of the mount before it hears that the
+act has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from ostkeeper.agent.backends.base import ClearRefusedError, DiskError, MmpState, Probe
+from ostkeeper.agent.disks import Disk, Shelf
+from ostkeeper.agent.locks import LockHeldError, TargetLock
+from ostkeeper.core import hostevents as ev
+
+log = logging.getLogger(__name__)
+_WITHIN = 5.0
+"""Seconds in which a disk must answer before an act on it is given up."""
+
+
+class ActError(Exception):
+    """The act was not begun, or has failed: `reason` is one CamelCase word."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+async def mount(shelf: Shelf, order: ev.Mount) -> ev.MountEnded:
+    """Compare the disk with what the order rests on, clear MMP where that is allowed, mount, wait for the end."""
+    shelf.in_hand.add(order.target)
+    try:
+        disk, lock = _disk(shelf, order.target), _lock(shelf, order.target, "mount")
+        await _mount(disk, lock, order)
+        ended = ev.MountEnded(order.op, order.target, True, cleared=order.clear)
+    except ActError as error:
+        ended = ev.MountEnded(order.op, order.target, False, error.reason, str(error))
+    finally:
+        shelf.in_hand.discard(order.target)
+    shelf.look_at_mounts()
+    return ended
+
+
+async def _mount(disk: Disk, lock: TargetLock, order: ev.Mount) -> None:
+    try:
+        try:
+            await disk.watch.release(_WITHIN)
+            await _prepare(disk, lock, order)
+            child = await disk.backend.mount(lock, Path(order.mount_point), order.options, order.until)
+        finally:
+            disk.watch.resume()
+    except TimeoutError:
+        raise ActError("DiskStalled", f"{order.target}: its disk did not answer within {_WITHIN:g}s") from None
+    except ClearRefusedError as error:
+        raise ActError("ClearRefused", f"{order.target}: {error}") from error
+    except DiskError as error:
+        raise ActError(error.reason, str(error)) from error
+    finally:
+        lock_was_handed_over = "child" in locals()
+        if not lock_was_handed_over:
+            lock.release()
+    failure = disk.backend.mount_failure(await child.wait())
+    if failure:
+        raise ActError(failure.reason, failure.message)
+
+
+async def _prepare(disk: Disk, lock: TargetLock, order: ev.Mount) -> None:
+    """With no descriptor of ours left open, read the disk once more: it must be what was decided upon, to the byte."""
+    probe = await _read(disk)
+    if probe.uuid != order.uuid or probe.block_digest != order.digest:
+        raise ActError(
+            "DiskChanged", f"{order.target}: its MMP block or file system changed since the decision: {probe.error}"
+        )
+    if not order.clear:
+        return
+    async with asyncio.timeout(_WITHIN):
+        after = await disk.backend.clear_mmp(probe.raw_block, lock, order.until)
+    if not after.ok or after.state is not MmpState.CLEAN:
+        raise ActError("ClearUncertain", f"{order.target}: MMP was cleared, but does not read CLEAN: {after.error}")
+
+
+async def _read(disk: Disk) -> Probe:
+    async with asyncio.timeout(_WITHIN):
+        return await disk.backend.probe()
+
+
+async def unmount(shelf: Shelf, order: ev.Unmount) -> ev.UnmountEnded:
+    """A plain umount; wait for its end."""
+    shelf.in_hand.add(order.target)
+    try:
+        disk, lock = _disk(shelf, order.target), _lock(shelf, order.target, "umount")
+        try:
+            child = await disk.backend.unmount(lock, Path(order.mount_point))
+        except DiskError as error:
+            lock.release()
+            raise ActError(error.reason, str(error)) from error
+        failure = disk.backend.unmount_failure(await child.wait())
+        if failure:
+            raise ActError(failure.reason, failure.message)
+        ended = ev.UnmountEnded(order.op, order.target, True)
+    except ActError as error:
+        ended = ev.UnmountEnded(order.op, order.target, False, error.reason, str(error))
+    finally:
+        shelf.in_hand.discard(order.target)
+    shelf.look_at_mounts()
+    return ended
+
+
+async def check_release(shelf: Shelf, order: ev.CheckRelease) -> ev.ReleaseChecked:
+    """The lock is free, O_EXCL opens, and then MMP reads CLEAN."""
+    shelf.in_hand.add(order.target)
+    try:
+        disk = _disk(shelf, order.target)
+        with _lock(shelf, order.target, "check"):
+            async with asyncio.timeout(_WITHIN):
+                check = await disk.backend.release_check()
+    except (ActError, DiskError) as error:
+        return ev.ReleaseChecked(order.op, order.target, False, message=str(error))
+    except TimeoutError:
+        why = f"{order.target}: its disk did not answer within {_WITHIN:g}s"
+        return ev.ReleaseChecked(order.op, order.target, False, message=why)
+    finally:
+        shelf.in_hand.discard(order.target)
+        shelf.look_at_mounts()
+    state = check.probe.state.value if check.probe.state else check.probe.error
+    why = f"{order.target}: {'free' if check.exclusive else 'still held by a mount of this kernel'}, MMP reads {state}"
+    return ev.ReleaseChecked(order.op, order.target, check.exclusive, check.clean, "" if check.clean else why)
+
+
+def _disk(shelf: Shelf, target: str) -> Disk:
+    disk = shelf.get(target)
+    if disk is None:
+        raise ActError("BackendUnavailable", f"{target}: not served by this release of the agent")
+    return disk
+
+
+def _lock(shelf: Shelf, target: str, verb: str) -> TargetLock:
+    try:
+        return shelf.locks.take(target, verb)
+    except LockHeldError as error:
+        raise ActError("ChildAlive", str(error)) from error
+    except (OSError, ValueError) as error:
+        raise ActError("LockFailed", f"{target}: its lock cannot be taken: {error}") from error

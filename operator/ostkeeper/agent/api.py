@@ -1,0 +1,178 @@
+"""The API server, as an agent needs it: one request with a deadline, one watch. Plain aiohttp, no cache, no retry.
+
+Here: HTTP and JSON, what an answer means. Not here: what is read when (`watches`, `pair_reader`), the lease (`heartbeat`).
+A read without resourceVersion is a quorum read: the API server asks etcd's leader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+
+from ostkeeper.agent.kubeconfig import Access
+from ostkeeper.agent.threads import Worker
+from ostkeeper.api.common import API_VERSION
+
+Json = dict[str, Any]
+MERGE_PATCH = "application/merge-patch+json"
+RESOURCES = f"/apis/{API_VERSION}"
+WATCH_SECONDS = 60
+"""Seconds after which a watch is asked for anew. A dead connection is noticed sooner, by TCP keepalive."""
+_TOKEN_EVERY = 60.0
+_LINE_LIMIT = 16 * 1024 * 1024
+"""Bytes that one watch event may have: etcd takes no object above 1.5 MiB."""
+
+
+class ApiError(Exception):
+    """No answer, or a refusal. `status` is the HTTP code, 0 where there was no answer. The text says what was asked."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Api:
+    """One connection pool; an async context manager. Every call has a deadline and raises `ApiError`."""
+
+    def __init__(self, access: Access, user_agent: str) -> None:
+        self._access = access
+        self._agent = user_agent
+        self._token = access.token
+        self._session: aiohttp.ClientSession | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Api:
+        tls = self._access.tls
+        connector = aiohttp.TCPConnector(ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30)
+        self._session = aiohttp.ClientSession(
+            connector=connector, read_bufsize=2**18, headers={"User-Agent": self._agent}
+        )
+        if self._access.token_file:
+            self._token = self._access.token_file.read_text("ascii").strip()
+            self._reading = asyncio.create_task(self._reread_token())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reading:
+            self._reading.cancel()
+        if self._session:
+            await self._session.close()
+
+    async def get(self, path: str, within: float, **query: str) -> Json:
+        """GET an object or a list, from the quorum."""
+        return await self._request("GET", path, within, query=query)
+
+    async def create(self, path: str, body: Mapping[str, Any], within: float) -> Json:
+        """POST an object to its collection."""
+        return await self._request("POST", path, within, body)
+
+    async def patch(self, path: str, body: Mapping[str, Any], within: float) -> Json:
+        """PATCH by merge."""
+        return await self._request("PATCH", path, within, body)
+
+    async def watch(self, path: str, version: str, **query: str) -> AsyncIterator[Json]:
+        """Yield watch events after `version`, bookmarks too, until the API server ends it. Raises `ApiError`."""
+        query |= {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        limits = aiohttp.ClientTimeout(total=WATCH_SECONDS + 10, connect=5)
+        with _as_api_error(f"watch {path}"):
+            async with self._open("GET", path, None, query, limits) as response:
+                await _refuse(response, f"watch {path}")
+                _keep_alive(response)
+                async for event in _lines(response):
+                    yield event
+
+    def _open(
+        self, method: str, path: str, data: bytes | None, query: Mapping[str, str], limits: aiohttp.ClientTimeout
+    ) -> Any:
+        if self._session is None:
+            raise RuntimeError("Api is used outside of its `async with`")
+        headers = {"Accept": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        if data is not None:
+            headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
+        url = self._access.server + path
+        return self._session.request(method, url, data=data, params=query, headers=headers, timeout=limits)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        within: float,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Json:
+        data = None if body is None else json.dumps(body).encode()
+        with _as_api_error(f"{method} {path}"):
+            async with self._open(method, path, data, query or {}, aiohttp.ClientTimeout(total=within)) as response:
+                await _refuse(response, f"{method} {path}")
+                answer: Json = json.loads(await response.read())
+                return answer
+
+    async def _reread_token(self) -> None:
+        """In a thread of its own: a stalled root disk must not hold up the heartbeat."""
+        worker, file = Worker("token"), self._access.token_file
+        while file:
+            await asyncio.sleep(_TOKEN_EVERY)
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                self._token = (await worker.run(lambda: file.read_text("ascii"))).strip() or self._token
+
+
+@contextlib.contextmanager
+def _as_api_error(what: str) -> Any:
+    try:
+        yield
+    except TimeoutError:
+        raise ApiError(0, f"{what}: no answer in time") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise ApiError(0, f"{what}: {error or type(error).__name__}") from error
+
+
+async def _refuse(response: aiohttp.ClientResponse, what: str) -> None:
+    if response.status < 400:
+        return
+    raw = await response.read()
+    try:
+        said = str(json.loads(raw).get("message", ""))
+    except (ValueError, AttributeError):
+        said = raw.decode("utf-8", "replace")[:300]
+    raise ApiError(response.status, f"{what}: {response.status}: {said}")
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:
+    buffered = bytearray()
+    async for chunk in response.content.iter_any():
+        buffered += chunk
+        if len(buffered) > _LINE_LIMIT:
+            raise ValueError("a watch event without an end")
+        *whole, rest = bytes(buffered).split(b"\n")
+        buffered = bytearray(rest)
+        for line in whole:
+            if line:
+                yield json.loads(line)
+
+
+def _keep_alive(response: aiohttp.ClientResponse) -> None:
+    """Have the kernel notice a dead peer of an idle watch within about 11 s (tcp(7))."""
+    transport = response.connection.transport if response.connection else None
+    found = transport.get_extra_info("socket") if transport else None
+    if found is None:
+        return
+    with contextlib.suppress(OSError):
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3)):
+            found.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
