@@ -1,0 +1,133 @@
+"""The pair's status, as the API server referees it: epochs and assignments. Each refusal stands beside what is admitted."""
+
+from typing import Any
+
+import pytest
+
+from api.objects import ABSENT, Api, Json, Refusal, api, changed, fresh, pair
+from ostkeeper.testbed.controlplane import ControlPlane
+
+pytestmark = pytest.mark.contract
+
+ADOPTED = {"adopted": {"nonce": "n1"}}
+CERTIFIED = {"certificate": {"failover": "pair-a-42", "digest": "d1"}}
+
+
+def released(node: str, epoch: int) -> Json:
+    return {"released": {"node": node, "epoch": epoch}}
+
+
+def held(intent: str, epoch: int = 43) -> Json:
+    """Return a status in which OST0000 was told to `intent`, at epoch 43."""
+    return changed(SERVING, {"epoch": epoch, "assignments[0].intent": intent, "assignments[0].epoch": epoch})
+
+
+def assigned(**fields: Any) -> Json:
+    """Return the changes that give OST0000 another assignment, at epoch 45."""
+    return {"epoch": 45, "assignments[0].epoch": 45} | {f"assignments[0].{name}": new for name, new in fields.items()}
+
+
+SERVING: Json = {
+    "epoch": 41,
+    "activeFailover": "",
+    "assignments": [
+        {"target": "scratch-OST0000", "node": "oss1", "intent": "Serve", "epoch": 40, "warrant": ADOPTED},
+        {"target": "scratch-OST0001", "node": "oss2", "intent": "Serve", "epoch": 41, "warrant": ADOPTED},
+    ],
+}
+THIRD = {"target": "scratch-OST0002", "node": "oss2", "intent": "Serve", "epoch": 45, "warrant": ADOPTED}
+
+ADMITTED: list[tuple[str, Json, Json]] = [
+    # what it shows, the status before, what is changed
+    ("an epoch that stays", SERVING, {"activeFailover": "pair-a-42"}),
+    ("an epoch that rises", SERVING, {"epoch": 42}),
+    ("an epoch that rises by 1000", SERVING, {"epoch": 1041}),
+    ("a Hold at a higher epoch", SERVING, assigned(intent="Hold")),
+    ("a Hold that is renewed", held("Hold"), {"epoch": 45, "assignments[0].epoch": 45}),
+    ("a new target", SERVING, {"epoch": 45, "assignments": [*SERVING["assignments"], THIRD]}),
+    ("from Hold to the partner, certified", held("Hold"), assigned(node="oss2", intent="Serve", warrant=CERTIFIED)),
+    (
+        "from Release to the partner, released",
+        held("Release"),
+        assigned(node="oss2", intent="Serve", warrant=released("oss1", 43)),
+    ),
+    ("found mounted on the partner, adopted", SERVING, assigned(node="oss2", warrant={"adopted": {"nonce": "n2"}})),
+    ("a Restart: back to itself, certified", held("Hold"), assigned(intent="Serve", warrant=CERTIFIED)),
+]
+REFUSED: list[tuple[Json, Json, str, str]] = [
+    # the status before, what is changed, the field that is named, the reason that is given
+    (SERVING, {"epoch": 40}, "status.epoch", "must not go back"),
+    (SERVING, {"epoch": ABSENT}, "status.epoch", "Required value"),
+    (SERVING, {"epoch": 1042}, "status.epoch", "must not jump by more than 1000"),
+    (SERVING, {"assignments": ABSENT}, "status.assignments", "must not lose a target"),
+    (SERVING, {"assignments": []}, "status.assignments", "must not lose a target"),
+    (SERVING, {"assignments[1]": ABSENT}, "status.assignments", "must not lose a target"),
+    (SERVING, {"assignments": [*SERVING["assignments"], THIRD]}, "status.assignments", "an epoch above status.epoch"),
+    (SERVING, {"assignments[0].intent": "Hold"}, "epoch", "must rise with every change of node or intent"),
+    (
+        SERVING,
+        {"assignments[0].epoch": 39},
+        "epoch",
+        "must rise with every change of node or intent, and never go back",
+    ),
+    (held("Hold"), assigned(node="oss2", warrant=ADOPTED), "warrant", "only with a new warrant"),
+    (SERVING, assigned(node="oss2", warrant=CERTIFIED), "warrant", "the target was not in Hold"),
+    (held("Release"), assigned(node="oss2", warrant=CERTIFIED), "warrant", "the target was not in Hold"),
+    (SERVING, assigned(node="oss2", warrant=released("oss1", 40)), "warrant", "is not the release of the last"),
+    (held("Release"), assigned(node="oss2", warrant=released("oss1", 40)), "warrant", "is not the release of the last"),
+    (held("Release"), assigned(node="oss2", warrant=released("oss2", 43)), "warrant", "is not the release of the last"),
+    (held("Hold"), assigned(node="oss2", warrant=ADOPTED | CERTIFIED), "warrant", "must have exactly one of: adopted"),
+    (held("Hold"), assigned(node="oss3", warrant=CERTIFIED), "spec.nodes", "lacks a server that holds targets"),
+]
+
+
+async def pair_with(admin: Api, status: Json) -> str:
+    name = fresh("status-")
+    await admin.create(pair(name))
+    await admin.status("OSSPair", name, status)
+    return name
+
+
+def merge(before: Json, changes: Json) -> Json:
+    """Return the merge patch that turns `before` into its changed self."""
+    after = changed(before, changes)
+    return after | {field: None for field in before if field not in after}
+
+
+@pytest.mark.parametrize(("before", "changes"), [case[1:] for case in ADMITTED], ids=[case[0] for case in ADMITTED])
+async def test_status_is_admitted(plane: ControlPlane, before: Json, changes: Json) -> None:
+    async with api(plane) as admin:
+        name = await pair_with(admin, before)
+        written = await admin.status("OSSPair", name, merge(before, changes))
+    assert written["status"] == changed(before, changes)
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "field", "reason"), REFUSED, ids=[f"{case[3][:50]}-{i}" for i, case in enumerate(REFUSED)]
+)
+async def test_status_is_refused_and_nothing_has_changed(
+    plane: ControlPlane, before: Json, changes: Json, field: str, reason: str
+) -> None:
+    async with api(plane) as admin:
+        name = await pair_with(admin, before)
+        with Refusal(field, reason):
+            await admin.status("OSSPair", name, merge(before, changes))
+        assert (await admin.get("OSSPair", name))["status"] == before
+
+
+async def test_status_does_not_vanish_once_it_was_set(plane: ControlPlane) -> None:
+    async with api(plane) as admin:
+        name = await pair_with(admin, SERVING)
+        with Refusal("status", "must not vanish"):
+            await admin.status("OSSPair", name, None)
+
+
+async def test_server_that_holds_targets_is_not_dropped_and_an_empty_one_is(plane: ControlPlane) -> None:
+    replaced = changed(pair(), {"spec.nodes[0].name": "oss9"})["spec"]["nodes"]
+    async with api(plane) as admin:
+        name = await pair_with(admin, held("Release"))
+        with Refusal("spec.nodes", "lacks a server that holds targets"):
+            await admin.patch("OSSPair", name, {"spec": {"nodes": replaced}})
+        empty = changed(held("Release"), assigned(node="oss2", intent="Serve", warrant=released("oss1", 43)))
+        await admin.status("OSSPair", name, empty)
+        await admin.patch("OSSPair", name, {"spec": {"nodes": replaced}})
