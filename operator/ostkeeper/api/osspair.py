@@ -253,9 +253,10 @@ class Nonce(Model):
     value: Word
     """The question. Never used twice."""
     failover: Annotated[str, Field(max_length=253)] = ""
-    """The Failover that asks; agents count movement from the first nonce of one failover and level on."""
+    """The Failover that asks; agents count movement from the first nonce of one failover and attempt on."""
     level: int = -1
-    """The fencing level whose offs were acknowledged before this nonce was written; -1: none."""
+    """Numbers the attempt: 16 x the asking number + the fencing level that had read OFF everywhere when this nonce was
+    written; grows from attempt to attempt. -1: nothing was cut before it."""
     open: bool = True
     """While open the agents read every disk every 100 ms."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import Level
+from ostkeeper.api.phases import ORDERLY
 from ostkeeper.core.digest import digest
 from ostkeeper.core.view import View
 
@@ -19,7 +20,8 @@ def armed(view: View) -> list[str]:
     reasons = [p.message for p in view.problems if p.targets or p.nodes]
     if view.policies is not True:
         reasons.append("the admission policies are not known to be in force")
-    if status.active_failover:
+    fo = view.active
+    if status.active_failover and not (fo and fo.spec.type in ORDERLY and fo.phase == "AwaitingApproval"):
         reasons.append(f"{status.active_failover} is open")
     if not status.assignments:
         reasons.append("no target is assigned yet")

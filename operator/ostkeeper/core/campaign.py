@@ -146,6 +146,8 @@ class Campaign:
     """In Blocked: what each feed read when it was entered."""
     phase_since: float = 0.0
     phase: str = ""
+    partner_missing: bool = False
+    """Blocked because of the partner: goes on when it is able again."""
     restarted: bool = False
     """Whether this leader has tried from Blocked once: what it did not see itself may have changed meanwhile."""
 

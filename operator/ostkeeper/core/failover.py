@@ -52,7 +52,8 @@ def free_slot(view: View, fo: Failover, wiring: tuple[Wiring, ...] | None = None
     """The Failover has ended: another may open. What was asked is noted, so that it is not asked again at once."""
     assert view.status is not None
     noted = tuple(n for n in view.status.noted if (n.node, n.type) != (fo.spec.node, fo.spec.type))
-    if fo.phase in ("Observed", "Aborted") and (fo.status is None or not fo.status.message.startswith(RETURNED)):
+    dismissed = fo.phase == "Aborted" and fo.status is not None and fo.status.message.startswith(DISMISSED)
+    if fo.phase == "Observed" or dismissed:
         boot = fo.spec.evidence.boot_id
         noted = (*noted[-7:], Noted(node=fo.spec.node, type=fo.spec.type, failover=fo.name, boot_id=boot))
     epoch, why = view.status.epoch + 1, f"{fo.name} has ended: {fo.phase}"
@@ -61,8 +62,14 @@ def free_slot(view: View, fo: Failover, wiring: tuple[Wiring, ...] | None = None
     return write_pair(view, why, epoch=epoch, active_failover="", noted=noted)
 
 
-RETURNED = "Seen alive again"
-"""How the message of an abort begins that leaves nothing to remember."""
+RETURNED = "seen alive again"
+DISMISSED = "dismissed by "
+"""How the message of an end begins that a person has chosen: the same is not asked again at once."""
+
+
+def dismissal(approval: Approval) -> str:
+    """The message of an end that a person has chosen."""
+    return f"{DISMISSED}{approval.by}: {approval.note or 'no reason given'}"
 
 
 def valid_answer(view: View, fo: Failover, now: float) -> Approval | None:
@@ -102,9 +109,7 @@ def _awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]
         return write_failover(view, fo, f"{RETURNED}: {gone}", phase="Aborted")
     approval = valid_answer(view, fo, now)
     if approval is not None and approval.answer == "Dismiss":
-        return write_failover(
-            view, fo, f"dismissed by {approval.by}: {approval.note or 'no reason given'}", phase="Aborted"
-        )
+        return write_failover(view, fo, dismissal(approval), phase="Aborted")
     if approval is not None and approval.answer in ("Failover", "Restart"):
         why = _refuse_answer(view, fo, approval.answer, now)
         if not why:
@@ -212,6 +217,7 @@ def _fencing(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         if "nonce" in spared:
             return ask_term(view, now)
         if now - c.phase_since > view.timeout() + SHOT_DEADLINE:
+            c.partner_missing = True
             return fencing.block(view, fo, c, [spared])
         view.wake_by(now + 0.2)
         return []
@@ -358,14 +364,14 @@ def _blocked(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     if approval is not None and not view.busy:
         return _answered_blocked(view, fo, c, approval, now)
     effects = _poll(view, fo, c, now)
-    level = _level_that_answers(view, fo, c)
+    level = _level_that_answers(view, fo, c, now)
     if level is None or view.busy or claimed(view, fo.spec.node):
         return effects
-    c.restarted = True
+    c.restarted, c.partner_missing = True, False
     c.begin_level(-1)
     c.failures.clear()
     name = fo.spec.policy.levels[level].name
-    message = f"level {name} answers again: trying it once more"
+    message = f"what was missing is there again: trying level {name} once more"
     return effects + write_failover(
         view, fo, message, phase="Fencing", level=level, missing=(), shots=fencing.shots_of(fo, status, level)
     )
@@ -376,7 +382,7 @@ def _answered_blocked(view: View, fo: Failover, c: Campaign, approval: Approval,
     status = fo.status
     assert status is not None
     if approval.answer == "Dismiss":
-        return abort(view, fo, c, f"dismissed by {approval.by}: {approval.note or 'no reason given'}", now)
+        return abort(view, fo, c, dismissal(approval), now)
     if approval.answer == "Restart":
         c.begin_level(-1)
         update = {"answer": "Restart", "answered_by": approval.by, "level": 0, "missing": ()}
@@ -393,9 +399,8 @@ def _confirm_dead(view: View, fo: Failover, c: Campaign, approval: Approval, now
         c.begin_level(len(fo.spec.policy.levels))
         c.asked_at = now
     if not c.final_nonce:
-        c.final_nonce = f"{view.term}-{view.nonces + 1}"
-        view.nonces += 1
-        return fencing.ask(view, fo, c.level, c.final_nonce)
+        c.final_nonce = fencing.new_nonce(view)
+        return fencing.ask(view, fo, fencing.attempt(status, c.level), c.final_nonce)
     settled = c.asked_at + max(seconds(fo.spec.policy.confirm.settle), view.timeout())
     veto = fencing.vetoes(view, fo, c, now) or (partner_unable(view, fo.spec.partner, fo.spec.targets, now))
     disks, waiting = fencing.disk_proofs(view, fo, c, now)
@@ -431,11 +436,13 @@ def _poll(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     return [ReadPower(op, feed, now + fencing.request_timeout(view, feed)) for op, feed in c.poll_ops.items()]
 
 
-def _level_that_answers(view: View, fo: Failover, c: Campaign) -> int | None:
+def _level_that_answers(view: View, fo: Failover, c: Campaign, now: float) -> int | None:
     """The first level of which every feed answers, and one answers better than when Blocked was entered.
 
     A leader that has not seen the entry itself tries once.
     """
+    if c.partner_missing and not fencing.spared(view, fo, c, now):
+        return fo.status.level if fo.status else 0
     if c.poll_ops or not c.poll:
         return None
     for level in range(len(fo.spec.policy.levels)):

@@ -115,13 +115,16 @@ def confirm(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         return effects
     if status.answer == "Restart":
         return effects + (_prove_restart(view, fo, c, now) if rounds.done else [])
+    if not rounds.count:
+        c.level_nonce = c.final_nonce = ""
+        return effects
     if not c.level_nonce:
-        c.level_nonce = _new_nonce(view)
-        return effects + ask(view, fo, status.level, c.level_nonce)
+        c.level_nonce = new_nonce(view)
+        return effects + ask(view, fo, attempt(status, status.level), c.level_nonce)
     if rounds.done and not c.final_nonce:
-        c.final_nonce = _new_nonce(view)
+        c.final_nonce = new_nonce(view)
         c.asked_at = now
-        return effects + ask(view, fo, status.level, c.final_nonce)
+        return effects + ask(view, fo, attempt(status, status.level), c.final_nonce)
     return effects + (_certify(view, fo, c, now) if rounds.done else [])
 
 
@@ -180,8 +183,7 @@ def vetoes(view: View, fo: Failover, c: Campaign, now: float) -> str:
         return f"{fo.spec.node} still answers on the network as boot {dead}"
     if asked and report and report.nonce:
         held = [a.target for a in view.held_by(fo.spec.node)]
-        moving = {d.target for d in report.nonce.disks if d.state == "Advancing"} | set(report.nonce.moved)
-        moved = [t for t in held if t in moving]
+        moved = [t for t in held if t in report.nonce.moved]
         if moved:
             return f"{', '.join(moved)} is still being written, as {fo.spec.partner} reads the disk"
         fsck = [d.target for d in report.nonce.disks if d.target in held and d.state == "Fsck"]
@@ -192,14 +194,20 @@ def vetoes(view: View, fo: Failover, c: Campaign, now: float) -> str:
     return ""
 
 
-def _new_nonce(view: View) -> str:
+def attempt(status: FailoverStatus, level: int) -> int:
+    """Numbers one attempt at one level: agents count movement anew from the first nonce of each."""
+    return 16 * status.asked + level
+
+
+def new_nonce(view: View) -> str:
+    """A question that was never asked before: the term is part of it."""
     view.nonces += 1
     return f"{view.term}-{view.nonces}"
 
 
 def ask(view: View, fo: Failover | None, level: int, value: str = "") -> list[Effect]:
     """Ask the pair's agents to read everything again."""
-    value = value or _new_nonce(view)
+    value = value or new_nonce(view)
     nonce = Nonce(value=value, failover=fo.name if fo else "", level=level, open=True)
     return write_pair(view, f"ask nonce {value}", nonce=nonce)
 
@@ -215,7 +223,7 @@ def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     disks, waiting = disk_proofs(view, fo, c, now)
     if waiting:
         if now - c.asked_at > NONCE_PATIENCE:
-            c.failures.append(waiting)
+            c.partner_missing = True
             return block(view, fo, c, [waiting])
         return []
     if any(state is None for state in c.bystanders.values()) or PowerState.ON in c.bystanders.values():

@@ -15,7 +15,7 @@ from ostkeeper.api.ost import OST
 from ostkeeper.core.able import partner_unable, unanswered
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import Effect
-from ostkeeper.core.failover import ask_term, served, valid_answer
+from ostkeeper.core.failover import ask_term, dismissal, served, valid_answer
 from ostkeeper.core.opening import draft, noted, release_overdue, reserve
 from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View
@@ -121,16 +121,14 @@ def awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     if view.busy:
         return []
     if any(verdict_of(view, n, now).name in ("Failed", "Isolated") for n in view.servers if view.held_by(n)):
-        return write_failover(view, fo, "Seen alive again no more: a server has failed", phase="Aborted")
+        return write_failover(view, fo, "a server has failed: that comes first", phase="Aborted")
     if not any(w.target in fo.spec.targets for w in wishes(view, now)):
-        return write_failover(view, fo, "Seen alive again: the reason for the move is gone", phase="Aborted")
+        return write_failover(view, fo, "the reason for the move is gone", phase="Aborted")
     approval = valid_answer(view, fo, now)
     if approval is None:
         return _lapse(view, fo)
     if approval.answer == "Dismiss":
-        return write_failover(
-            view, fo, f"dismissed by {approval.by}: {approval.note or 'no reason given'}", phase="Aborted"
-        )
+        return write_failover(view, fo, dismissal(approval), phase="Aborted")
     if approval.answer not in ("Failback", "Failover"):
         return []
     message = f"{approval.by} answered {approval.answer}"
@@ -185,7 +183,7 @@ def moving(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
 
 
 def _give_up(view: View, fo: Failover, unable: str) -> list[Effect]:
-    return write_failover(view, fo, f"Seen alive again no more: {unable}", phase="Aborted")
+    return write_failover(view, fo, unable, phase="Aborted")
 
 
 def _step(

@@ -11,6 +11,7 @@ from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import PairRef
 from ostkeeper.api.phases import ORDERLY, TERMINAL
 from ostkeeper.core import adoption, drill, failover, opening, orderly
+from ostkeeper.core.able import unanswered
 from ostkeeper.core.armed import armed
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import CreateOSS, Effect, Prepare, ProveWatch
@@ -99,11 +100,23 @@ def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
 def _idle(view: View, now: float) -> list[Effect]:
     """Nothing is open: what has failed comes first, what a person asks for next, then what is merely not at home."""
     effects = opening.decide(view, now)
-    for step in (_forget, adoption.adopt, drill.refused, _drill, orderly.intents, orderly.open_move, _rejoin):
+    for step in (_forget, adoption.adopt, drill.refused, _drill, orderly.intents, orderly.open_move, _rejoin, _nonce):
         if effects or view.busy:
             break
         effects = step(view, now)
     return effects
+
+
+def _nonce(view: View, now: float) -> list[Effect]:
+    """Ask each new term's nonce ahead of need, so that a failover does not wait for it; close it once it is answered."""
+    assert view.status is not None
+    nonce = view.status.nonce
+    mine = nonce is not None and nonce.value.startswith(f"{view.term}-")
+    if not mine:
+        return failover.ask_term(view, now) if view.status.assignments else []
+    if nonce is None or not nonce.open or unanswered(view, now) or not all(view.fresh(n, now) for n in view.servers):
+        return []
+    return write_pair(view, f"nonce {nonce.value} is answered", nonce=failover.closed_nonce(view))
 
 
 def _drill(view: View, now: float) -> list[Effect]:
