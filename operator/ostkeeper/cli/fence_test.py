@@ -127,7 +127,7 @@ async def drill(api: Api, key: str, node: str, level: str, timeout: float) -> Wi
     request = f"{node}-{level}-{uuid.uuid4().hex[:8]}"
     print(f"{node}: drill of level {level} ({request}): cutting power ...", flush=True)
     spec = {"drill": {"node": node, "level": level, "id": request}}
-    await api.patch(path(OSSPair, key), body(OSSPair, key, spec=spec), fieldManager=FIELD_MANAGER)
+    await api.patch(path(OSSPair, key), body(OSSPair, key, spec=spec), query={"fieldManager": FIELD_MANAGER})
     clock = SystemClock()
     deadline = clock.monotonic() + timeout
     while clock.monotonic() < deadline:

@@ -25,6 +25,8 @@ SWEEP_EVERY = 60.0
 START_AGAIN = 2.0
 """Seconds before a broken watch starts afresh."""
 LIST_TIMEOUT = 30.0
+LIST_AGAIN = 0.5
+"""Seconds between two first LISTs: an API server that has just started answers 429 for a moment."""
 
 Show = Callable[[type[Resource], Json], None]
 GoneFn = Callable[[str, str], None]
@@ -44,6 +46,7 @@ class Ears:
 
         Waits for the CRDs and for the API server as long as it takes, and says so.
         """
+        said = ""
         while True:
             try:
                 for kind in KINDS.values():
@@ -53,8 +56,10 @@ class Ears:
                 return
             except ApiError as error:
                 hint = "; are the CRDs installed? kubectl apply -f crds/" if error.status == 404 else ""
-                logger.warning("cannot list the objects of %s/%s yet: %s%s", GROUP, VERSION, error, hint)
-                await asyncio.sleep(START_AGAIN)
+                if str(error) != said:
+                    said = str(error)
+                    logger.warning("cannot list the objects of %s/%s yet: %s%s", GROUP, VERSION, error, hint)
+                await asyncio.sleep(LIST_AGAIN)
 
     def start_afresh(self) -> None:
         """The API server's history went back: kopf would go on from a version that comes again only later, in silence."""

@@ -22,7 +22,8 @@ from ostkeeper.core.heartbeats import CANARY_GAP, CANARY_INTERVAL, Heartbeats
 from ostkeeper.ports import Clock
 
 logger = logging.getLogger(__name__)
-CANARY = "canary-"
+CANARY = "ostkeeper-canary-"
+"""The admission policy lets the operator write no other lease there."""
 CANARY_ANNOTATION = "ostkeeper.dev/canary"
 SILENCE = 3.0
 """Seconds without a byte after which the stream is dead: the canary alone brings one event a second."""

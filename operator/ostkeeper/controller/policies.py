@@ -1,9 +1,9 @@
 """Are the admission policies in force? The operator tries what they must refuse, dry, and expects to be refused.
 
 A policy with a typo is rejected while its binding is accepted, and then everything is admitted in silence, so their
-presence says nothing. What is tried is the creation of a Failover of a name that is set aside: the approval policy
-refuses it to the operator. An approval on a real one cannot be tried in general: the schema's own rules come before the
-policies, and refuse it first unless that Failover waits for an answer.
+presence says nothing. What is tried is the creation of a Failover with a label that the approval policy refuses, which is
+all or nothing. An approval cannot be tried in general: the schema's own rules come before the policies and refuse it
+first, unless a Failover just waits for an answer.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 
 from ostkeeper.api import Failover
+from ostkeeper.api.common import GROUP
 from ostkeeper.api.failover import Evidence, FailoverSpec, PolicySnapshot
 from ostkeeper.api.osspair import Confirm
 from ostkeeper.controller import objects
@@ -24,10 +25,11 @@ EVERY = 300.0
 """Seconds between two tries."""
 AGAIN = 5.0
 """Seconds until the next try when the API server did not answer."""
-PAIR = "ostkeeper-policy-canary"
-"""The pair name that is set aside: the approval policy refuses to admit a Failover of it to the operator."""
-SAID_BY_A_POLICY = "ValidatingAdmissionPolicy"
-"""In the text of each refusal by a policy; RBAC's 403 and the schema's 422 do not say so."""
+PAIR = "policy-probe"
+LABEL = f"{GROUP}/policy-probe"
+"""A Failover with this label is refused to everybody; see deploy/policies/approval.yaml."""
+IN_FORCE = "ostkeeper-approval is in force"
+"""In the text of that refusal. RBAC's 403 and the schema's 422 do not say so."""
 
 
 async def try_policies(api: Api, namespace: str) -> bool:
@@ -51,12 +53,13 @@ async def try_policies(api: Api, namespace: str) -> bool:
         ),
     )
     body = objects.body(Failover, f"{namespace}/{PAIR}-1", spec=spec.wire())
+    body["metadata"]["labels"] = {LABEL: "1"}
     try:
         await api.post(objects.collection(Failover, namespace), body, query={"dryRun": "All"})
     except ApiError as error:
         if error.status not in (403, 422):
             raise
-        refused = SAID_BY_A_POLICY in error.message
+        refused = IN_FORCE in error.message
         if not refused:
             logger.warning("the admission policies could not be tried, and count as not in force: %s", error)
         return refused

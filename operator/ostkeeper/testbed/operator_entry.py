@@ -1,8 +1,10 @@
 """`python -m ostkeeper.testbed.operator_entry ARGS...`: the operator, which stops itself right after a chosen phase.
 
 Phases that last 20 ms are missed by polling from outside, so the `Cluster` port is wrapped: OSTKEEPER_TESTBED_WHEN, as
-`PHASE:kill` or `PHASE:stop`, sends SIGKILL or SIGSTOP to this very process, once, right after the write of that phase to a
-Failover was acknowledged, and before anybody in here hears of it. Not here: anything else that the operator is.
+`PHASE:kill` or `PHASE:stop`, sends SIGKILL or SIGSTOP to this very process group, once, right after the write of that phase
+to a Failover was acknowledged, and before anybody in here hears of it. The same text in the file that
+OSTKEEPER_TESTBED_WHEN_FILE names does so at any time; the file is removed by whoever obeys. Not here: anything else that the
+operator is.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from ostkeeper.api.failover import FailoverStatus, Phase
@@ -23,17 +26,18 @@ from ostkeeper.core.events import Outcome
 from ostkeeper.ports import Cluster, Written
 
 WHEN = "OSTKEEPER_TESTBED_WHEN"
+WHEN_FILE = "OSTKEEPER_TESTBED_WHEN_FILE"
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
 @dataclass(slots=True)
 class Trap:
-    """A `Cluster` that passes everything on, and strikes once."""
+    """A `Cluster` that passes everything on, and strikes once for each order."""
 
     cluster: Cluster
-    phase: str
-    signal: signal.Signals
-    sprung: bool = False
+    order: str
+    """PHASE:kill or PHASE:stop; empty once obeyed."""
+    file: Path | None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.cluster, name)
@@ -41,20 +45,49 @@ class Trap:
     async def write_failover(self, key: str, version: str, status: FailoverStatus) -> Written:
         """Pass it on; then strike if this was the phase."""
         written = await self.cluster.write_failover(key, version, status)
-        if status.phase == self.phase and written.outcome is Outcome.OK and not self.sprung:
-            self.sprung = True
-            os.kill(os.getpid(), self.signal)
+        if written.outcome is Outcome.OK and (action := self._ordered(status.phase)):
+            strike(action)
         return written
 
+    def _ordered(self, phase: str) -> signal.Signals | None:
+        """What to do in this phase; an order is obeyed once."""
+        if self.order.startswith(f"{phase}:"):
+            action, self.order = parse(self.order)[1], ""
+            return action
+        try:
+            ordered = self.file.read_text().strip() if self.file else ""
+        except FileNotFoundError:
+            return None
+        if not self.file or not ordered.startswith(f"{phase}:"):
+            return None
+        self.file.unlink(missing_ok=True)
+        return parse(ordered)[1]
 
-def trap(cluster: Cluster, when: str) -> Cluster:
-    """Wrap as `when` says; empty: not at all. Raises ValueError for what is no PHASE:kill or PHASE:stop."""
-    if not when:
-        return cluster
-    phase, _, action = when.partition(":")
+
+def strike(action: signal.Signals) -> None:
+    """With its workers, as a container is killed and a machine suspended; alone where it leads no group of its own."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), action)
+    else:
+        os.kill(os.getpid(), action)
+
+
+def parse(order: str) -> tuple[str, signal.Signals]:
+    """Phase and signal of an order. Raises ValueError for what is no PHASE:kill or PHASE:stop."""
+    phase, _, action = order.partition(":")
     if phase not in get_args(Phase) or action not in SIGNALS:
-        raise ValueError(f"{WHEN}={when}: not PHASE:kill or PHASE:stop; phases are {', '.join(get_args(Phase))}")
-    wrapped: Any = Trap(cluster, phase, SIGNALS[action])
+        raise ValueError(f"{WHEN}={order}: not PHASE:kill or PHASE:stop; phases are {', '.join(get_args(Phase))}")
+    return phase, SIGNALS[action]
+
+
+def trap(cluster: Cluster) -> Cluster:
+    """Wrap as the environment says; without its variables: not at all. Raises ValueError for an order that is none."""
+    order, file = os.environ.get(WHEN, ""), os.environ.get(WHEN_FILE, "")
+    if order:
+        parse(order)
+    if not order and not file:
+        return cluster
+    wrapped: Any = Trap(cluster, order, Path(file) if file else None)
     checked: Cluster = wrapped
     return checked
 
@@ -71,8 +104,7 @@ def start() -> int:
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
     try:
-        when = os.environ.get(WHEN, "")
-        main(operator.options(chosen), lambda cluster: trap(cluster, when))
+        main(operator.options(chosen), trap)
     except (ConfigError, ValueError) as error:
         print(f"operator_entry: {error}", file=sys.stderr)
         return 2
