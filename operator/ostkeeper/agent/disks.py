@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 from ostkeeper.agent import mounts
@@ -146,10 +145,10 @@ class Shelf:
             self._emit(event)
         return event
 
-    def mount_point(self, target: str) -> Path | None:
-        """Where a target is mounted."""
-        disk = self._disks.get(target)
-        return Path(disk.ref.mount_point) if disk else None
+    def close(self) -> None:
+        """Watch nothing any more. Changes no mount."""
+        for disk in self._disks.values():
+            disk.watch.close()
 
 
 def reading_of(ref: ev.DiskRef, view: DiskView) -> ev.Reading:

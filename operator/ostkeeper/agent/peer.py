@@ -58,6 +58,11 @@ class PeerWatch:
             self._task.cancel()
         self._task = asyncio.create_task(self._run(node, interval))
 
+    def close(self) -> None:
+        """Ask nobody any more."""
+        if self._task:
+            self._task.cancel()
+
     async def _run(self, node: str, interval: float) -> None:
         address = self._addresses.get(node, node)
         while True:

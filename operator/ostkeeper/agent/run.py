@@ -107,17 +107,21 @@ class Agent:
         server = await peer.serve(f"{identity.node}/{identity.boot_id}", self._settings.port)
         mount_watch = MountWatch(self._shelf.look_at_mounts)
         async with server, self._api:
-            mount_watch.start()
-            self._spawn(self._heartbeat.run())
-            self._spawn(self._find_cluster())
-            self._spawn(self._look_around())
-            self._spawn(self._look_for_hazards())
-            self._watch_own_oss()
-            driving = asyncio.ensure_future(drive(self._machine, self._inbox, self._perform, MonotonicClock()))
-            await asyncio.wait({driving, self._failed}, return_when=asyncio.FIRST_COMPLETED)
-            for ended in (self._failed, driving):
-                if ended.done():
-                    ended.result()
+            try:
+                mount_watch.start()
+                self._spawn(self._heartbeat.run())
+                self._spawn(self._find_cluster())
+                self._spawn(self._look_around())
+                self._spawn(self._look_for_hazards())
+                self._watch_own_oss()
+                self._spawn(drive(self._machine, self._inbox, self._perform, MonotonicClock()))
+                await self._failed
+            finally:
+                mount_watch.close()
+                self._shelf.close()
+                self._peer.close()
+                for task in list(self._tasks):
+                    task.cancel()
 
     def _tell(self, event: ev.HostEvent) -> None:
         self._inbox.put_nowait(event)
