@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from api.objects import CAROL, NAMESPACE, failover
+from api.objects import CAROL, NAMESPACE, api, failover
 from ostkeeper.testbed import identities
 from ostkeeper.testbed.controlplane import ControlPlane
 from ostkeeper.testbed.controlplane_client import ApiError
 from waiting import wait_for_async
 
+QUESTION = "question-7"
 ROOT = Path(__file__).parents[2]
 CAROLS_ROLE = (
     "--verb=get,list,watch,create,update,patch,delete",
@@ -50,3 +51,20 @@ async def _probe_is_refused(plane: ControlPlane) -> bool:
         except ApiError as refusal:
             return refusal.status == 403 and "ostkeeper-approval is in force" in refusal.message
     return False
+
+
+async def _create_question(plane: ControlPlane) -> None:
+    async with api(plane) as admin:
+        await admin.create(failover(QUESTION))
+        await admin.status("Failover", QUESTION, {"phase": "AwaitingApproval", "evidence": "e1"})
+
+
+async def _name_is_filled_in(plane: ControlPlane) -> bool:
+    """Answer without a name, dry: the schema asks for one, unless the mutating policy has filled it in."""
+    async with api(plane, identities.ONCALL.user) as alice:
+        try:
+            nameless = {"spec": {"approval": {"answer": "Failover", "evidence": "e1"}}}
+            await alice.patch("Failover", QUESTION, nameless, dry_run=True)
+        except ApiError:
+            return False
+    return True

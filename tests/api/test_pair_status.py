@@ -122,6 +122,16 @@ async def test_status_does_not_vanish_once_it_was_set(plane: ControlPlane) -> No
             await admin.status("OSSPair", name, None)
 
 
+async def test_epoch_jumps_to_what_a_person_adopts_and_no_further(plane: ControlPlane) -> None:
+    """After etcd was restored from long ago the agents have seen epochs far above the API's."""
+    async with api(plane) as admin:
+        name = await pair_with(admin, SERVING)
+        await admin.patch("OSSPair", name, {"spec": {"adopt": 5000}})
+        with Refusal("status.epoch", "unless a person's spec.adopt says so"):
+            await admin.status("OSSPair", name, {"epoch": 5002})
+        await admin.status("OSSPair", name, {"epoch": 5001})
+
+
 async def test_server_that_holds_targets_is_not_dropped_and_an_empty_one_is(plane: ControlPlane) -> None:
     replaced = changed(pair(), {"spec.nodes[0].name": "oss9"})["spec"]["nodes"]
     async with api(plane) as admin:

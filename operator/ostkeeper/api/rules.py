@@ -105,17 +105,18 @@ PAIR = (
         path=".spec.nodes",
         message="lacks a server that holds targets (status.assignments): empty it first (spec.maintenance), then drop it",
     ),
+    Rule(
+        rule="!has(oldSelf.status) || !has(self.status) || self.status.epoch <= oldSelf.status.epoch + 1000"
+        " || (has(self.spec.adopt) && self.status.epoch <= self.spec.adopt + 1)",
+        path=".status.epoch",
+        message="must not jump by more than 1000, unless a person's spec.adopt says so: a slip would use up the numbers",
+    ),
 )
 PAIR_STATUS = (
     Rule(
         rule="self.epoch >= oldSelf.epoch",
         path=".epoch",
         message="must not go back: a server might act on a permission that was taken from it",
-    ),
-    Rule(
-        rule="self.epoch <= oldSelf.epoch + 1000",
-        path=".epoch",
-        message="must not jump by more than 1000: a typo would use up the numbers that can follow",
     ),
     Rule(
         rule="!has(oldSelf.assignments) || (has(self.assignments)"
@@ -347,10 +348,13 @@ _APPROVAL = (
         message="may be ConfirmDead only after the Hold was written (status.holdEpoch)",
     ),
     Rule(
-        rule=f"{_UNCHANGED} || self.spec.approval.answer == 'Dismiss' || (self.spec.approval.answer == 'Failback'"
-        f" ? self.spec.type in {_list(ORDERLY)} : self.spec.type == 'Failover')",
+        rule=f"{_UNCHANGED} || self.spec.approval.answer == 'Dismiss'"
+        f" || (self.spec.approval.answer == 'Failback' && self.spec.type in {_list(ORDERLY)})"
+        " || (self.spec.approval.answer == 'Failover' && self.spec.type in ['Failover', 'Switchover'])"
+        " || (self.spec.approval.answer in ['Restart', 'ConfirmDead'] && self.spec.type == 'Failover')",
         path=".spec.approval.answer",
-        message="is none for this type: Failback for orderly moves; Failover, Restart and ConfirmDead for type Failover",
+        message="is none for this type: Failback for orderly moves, Failover to move a target or a dead server's,"
+        " Restart and ConfirmDead for type Failover",
     ),
 )
 FAILOVER = (*_IDENTITY, *_PHASE, *_PROOF, *_APPROVAL)
