@@ -15,8 +15,11 @@ import pytest
 
 from fencing.bench import GUID, World, driver, soon, world
 from fencing.processes import alive, descendants
-from ostkeeper.core.power import PowerState
-from ostkeeper.testbed.devices import DeviceError, bmc_spec, pdu_spec
+from ostkeeper.core.power import Feed, PowerState
+from ostkeeper.ports import PowerDevice
+from ostkeeper.testbed.devices import DeviceError, Devices, bmc_spec, pdu_spec
+from ostkeeper.testbed.power import PowerPlane
+from ostkeeper.testbed.powersocket import PowerSocket
 from waiting import wait_for, wait_for_async
 
 pytestmark = pytest.mark.contract
@@ -112,6 +115,58 @@ async def test_bmc_without_current_is_silent_and_boots_when_it_is_back() -> None
         await it.devices.ac_back("oss1")
         assert (await device.read("", soon())).state is PowerState.ON
         await device.close()
+
+
+class _Board:
+    """A server that does nothing but run."""
+
+    def __init__(self) -> None:
+        self.up = False
+
+    async def power_on(self) -> None:
+        self.up = True
+
+    async def power_off(self) -> None:
+        self.up = False
+
+
+async def test_server_on_the_power_plane_dies_by_bmc_or_by_both_outlets_and_takes_its_bmc_along() -> None:
+    plane = PowerPlane({"oss1": [Feed("left", "1"), Feed("right", "1")]}, boot_delay=0.05)
+    board = _Board()
+    plane.connect("oss1", board)
+    with tempfile.TemporaryDirectory(prefix="ostkeeper-fd-") as directory:
+        server = PowerSocket(plane, Path(directory) / "plane.sock")
+        bmc = bmc_spec("bmc", "oss1", "127.0.0.1", GUID, port=0, boot_seconds=0.1)
+        pdus = [pdu_spec(name, "127.0.0.1", 1, port=0) for name in ("left", "right")]
+        it = Devices(Path(directory) / "d", Path(directory) / "plane.sock", [bmc], pdus)
+        plane.on_ac_change(it.ac)
+        await server.start()
+        await plane.start()
+        await it.start()
+        devices = {name: driver(it, name) for name in ("bmc", "left", "right")}
+        try:
+            await _off_and_on(devices, board)
+        finally:
+            for device in devices.values():
+                await device.close()
+            await it.stop()
+            await server.stop()
+        assert plane.errors == []
+
+
+async def _off_and_on(devices: dict[str, PowerDevice], board: _Board) -> None:
+    await devices["bmc"].off("", soon(20))
+    assert not board.up
+    await devices["bmc"].on("", soon())
+    await wait_for_async(lambda: board.up, 5, "it boots")
+    await devices["left"].off("1", soon())
+    assert board.up, "the other outlet carries it"
+    await devices["right"].off("1", soon())
+    assert not board.up
+    assert (await devices["bmc"].read("", soon(0.5))).state is PowerState.UNKNOWN, "a BMC without current answered"
+    await devices["left"].on("1", soon())
+    await wait_for_async(lambda: board.up, 5, "it boots")
+    assert (await devices["bmc"].read("", soon(10))).state is PowerState.ON
 
 
 async def test_faults_that_make_no_sense_are_refused_by_name() -> None:

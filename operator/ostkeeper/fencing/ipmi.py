@@ -6,6 +6,7 @@ Off is Chassis Control "power down" (IPMI 2.0, 28.3), never a cycle, a reset or 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from ostkeeper.core.power import PowerReading, PowerState
@@ -14,6 +15,7 @@ from ostkeeper.fencing.workers import ForkServer, Worker
 from ostkeeper.ports import (
     BadAnswer,
     Clock,
+    DeadlinePassed,
     DeviceIdentity,
     DeviceSilent,
     FenceError,
@@ -109,10 +111,7 @@ class IpmiDevice(Device):
         """Ask the worker, having one first. Raises FenceError; whatever is still under way then is dead."""
         worker = self._worker
         if worker is None or not worker.alive:
-            if self._server is None:
-                self._server = ForkServer.acquire()
-            worker = self._worker = await self._server.fork()
-            await worker.ask(self._connect, deadline)
+            worker = await self._start_worker(what, deadline)
         request = {"op": operation, "deadline": deadline - GIVE_UP_EARLY_SECONDS}
         reply = await worker.ask(request, deadline) if worker.alive else None
         if reply is None or reply["kind"] == "silent":
@@ -125,6 +124,20 @@ class IpmiDevice(Device):
         if reply["kind"] != "ok":
             raise BadAnswer(f"{self.label}: {what}: the answer could not be read: {reply['text']}")
         return reply
+
+    async def _start_worker(self, what: str, deadline: float) -> Worker:
+        if self._server is None:
+            self._server = ForkServer.acquire()
+        try:
+            async with asyncio.timeout_at(deadline):
+                self._worker = worker = await self._server.fork()
+        except TimeoutError:
+            raise DeadlinePassed(
+                f"{self.label}: {what} was NOT sent: no worker process was ready before the deadline. The machine is "
+                "overloaded, or this is the first operation: call prepare ahead of need"
+            ) from None
+        await worker.ask(self._connect, deadline)
+        return worker
 
     def _silent(self, what: str, reply: dict[str, Any] | None) -> DeviceSilent:
         trouble = f" ({reply['text']})" if reply is not None and reply["text"] else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -51,6 +52,34 @@ class Answer:
     """One a variable: None where there is no such object or instance."""
 
 
+class _Gate:
+    """A socket that is open for one packet at a time: pysnmp sends nothing that was not asked for just now.
+
+    The deadline is looked at here, after the message was encoded and encrypted (2 ms): right before it leaves.
+    """
+
+    deadline = 0.0
+    transport: Any
+
+    def send_message(self, message: bytes, address: Any) -> None:
+        deadline, self.deadline = self.deadline, 0.0
+        if time.monotonic() < deadline:
+            super().send_message(message, address)  # type: ignore[misc]
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether the kernel did not take a packet at once, so that asyncio would send it later."""
+        return bool(self.transport.get_write_buffer_size())
+
+
+class _Udp(_Gate, udp.UdpAsyncioTransport):  # type: ignore[misc]
+    domain = udp.DOMAIN_NAME
+
+
+class _Udp6(_Gate, udp6.Udp6AsyncioTransport):  # type: ignore[misc]
+    domain = udp6.DOMAIN_NAME
+
+
 class SnmpClient:
     """One pysnmp engine for one set of credentials, in one event loop, shared by the devices that have them."""
 
@@ -61,8 +90,8 @@ class SnmpClient:
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self._engine: Any = None
-        self._transports: dict[int, Any] = {}
-        self._targets: dict[tuple[str, int], str] = {}
+        self._transports: dict[int, _Udp | _Udp6] = {}
+        self._targets: dict[str, int] = {}
         self._lock = asyncio.Lock()
         self._users = 0
 
@@ -85,8 +114,7 @@ class SnmpClient:
 
     async def target(self, address: str, port: int) -> str:
         """Name a device that `request` may be sent to; starts the engine. Raises OSError when it has no address."""
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(address, port, type=socket.SOCK_DGRAM)
+        found = await asyncio.get_running_loop().getaddrinfo(address, port, type=socket.SOCK_DGRAM)
         family, where = found[0][0], (str(found[0][4][0]), port)
         async with self._lock:
             if self._engine is None:
@@ -94,27 +122,36 @@ class SnmpClient:
                 self._engine = await asyncio.shield(asyncio.to_thread(_engine, self._credentials))
             if family not in self._transports:
                 await self._open(family)
-        if where not in self._targets:
-            self._targets[where] = name = f"{where[0]} {port}"
-            domain = udp6.DOMAIN_NAME if family == socket.AF_INET6 else udp.DOMAIN_NAME
+        name = f"{where[0]} {port}"
+        if name not in self._targets:
+            domain = self._transports[family].domain
             config.add_target_address(self._engine, name, domain, where, PARAMETERS, ANSWER_SECONDS * 100, 0)
-        return self._targets[where]
+            self._targets[name] = family
+        return name
+
+    def reaches(self, target: str) -> bool:
+        """Whether `request` has a socket for this target. If not, ask `target` again."""
+        return self._targets.get(target) in self._transports
 
     async def _open(self, family: int) -> None:
         """Open a socket now: pysnmp queues what is sent before it is open, and nothing of ours may leave later."""
-        kind = udp6.Udp6AsyncioTransport if family == socket.AF_INET6 else udp.UdpAsyncioTransport
+        kind = _Udp6 if family == socket.AF_INET6 else _Udp
         transport = kind(loop=asyncio.get_running_loop()).open_client_mode()
         await transport._lport
-        config.add_transport(
-            self._engine, udp6.DOMAIN_NAME if family == socket.AF_INET6 else udp.DOMAIN_NAME, transport
-        )
+        config.add_transport(self._engine, transport.domain, transport)
         self._transports[family] = transport
 
-    def request(self, target: str, variables: Sequence[tuple[Oid, int | None]], take: Callable[[Answer], None]) -> None:
-        """Send one packet: a SET if the first variable has a value, else a GET. `take` gets the answer, if one comes.
+    def request(
+        self,
+        target: str,
+        variables: Sequence[tuple[Oid, int | None]],
+        deadline: float,
+        take: Callable[[Answer], None],
+    ) -> None:
+        """Send one packet, before `deadline` or not at all. `take` gets the answer, if one comes.
 
-        Without a session (v3, first contact) the packet asks for the engine's ID only, and is answered by an
-        `UnknownEngineID` or `NotInTimeWindow`; then ask again.
+        A SET if the first variable has a value, else a GET. Without a session (v3, first contact) the packet asks for
+        the engine's ID only, and is answered by an `UnknownEngineID` or `NotInTimeWindow`; then ask again.
         """
         setting = variables[0][1] is not None
         generator = (cmdgen.SetCommandGenerator if setting else cmdgen.GetCommandGenerator)(discoveryRetries=0)
@@ -129,21 +166,17 @@ class SnmpClient:
             else:
                 take(Answer(status=int(status), values=tuple(_plain(value) for _oid, value in got)))
 
+        transport = self._transports[self._targets[target]]
+        transport.deadline = deadline
         try:
             generator.send_varbinds(self._engine, target, None, b"", pairs, answered)
         except PySnmpError as error:
             take(Answer(indication=_indication(error)))
-        self._forget_what_waits()
-
-    def _forget_what_waits(self) -> None:
-        """Drop what the kernel would not take at once, rather than have it sent later."""
-        for family, transport in list(self._transports.items()):
-            if transport.transport.get_write_buffer_size():
-                transport.transport.abort()
-                config.delete_transport(
-                    self._engine, udp6.DOMAIN_NAME if family == socket.AF_INET6 else udp.DOMAIN_NAME
-                )
-                del self._transports[family]
+        transport.deadline = 0.0
+        if transport.holds_back:
+            transport.transport.abort()
+            config.delete_transport(self._engine, transport.domain)
+            del self._transports[self._targets[target]]
 
 
 def _engine(credentials: Credentials) -> Any:

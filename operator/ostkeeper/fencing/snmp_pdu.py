@@ -170,7 +170,7 @@ class SnmpPduDevice(Device):
         answers: asyncio.Queue[Answer] = asyncio.Queue()
         patience, reports = PATIENCE_SECONDS, 0
         while self.clock.monotonic() < deadline:
-            client.request(self._target, variables, answers.put_nowait)
+            client.request(self._target, variables, deadline, answers.put_nowait)
             try:
                 async with asyncio.timeout_at(min(deadline, self.clock.monotonic() + patience)):
                     answer = await answers.get()
@@ -187,7 +187,7 @@ class SnmpPduDevice(Device):
     async def _reach(self, what: str, deadline: float) -> SnmpClient:
         if self._client is None:
             self._client = SnmpClient.acquire(self._credentials)
-        if not self._target:
+        if not self._client.reaches(self._target):
             try:
                 async with asyncio.timeout_at(deadline):
                     self._target = await self._client.target(*self._where)

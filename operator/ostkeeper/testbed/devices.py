@@ -141,7 +141,12 @@ class Devices:
         await self.fault(name, outlet, words[1], argument)
 
     async def ac(self, host: str, current: bool) -> None:
-        """Tell the BMC of `host` that it lost all current (returns when it is silent) or has some (when it answers)."""
+        """Tell the BMC of `host` that it lost all current (returns when it is silent) or has some (when it answers).
+
+        For `PowerPlane.on_ac_change`. Does nothing while the devices are not running.
+        """
+        if self._process is None:
+            return
         for name in [spec.name for spec in self.bmcs.values() if spec.host == host]:
             await self._ask({"op": "ac", "name": name, "current": current})
 
