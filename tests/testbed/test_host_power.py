@@ -130,6 +130,17 @@ async def _ignore_death(command: object) -> None:
         return
 
 
+async def test_server_cannot_reboot_the_machine_under_the_testbed(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path) as lab:
+        # Looked at, not tried: were it the real one, this would be the last test for today.
+        await must(lab.one, "grep", "-q", " /proc/sysrq-trigger ", "/proc/self/mountinfo")
+
+
+async def test_uptime_counts_from_the_boot_of_the_server(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path) as lab:
+        assert float((await must(lab.one, "cat", "/proc/uptime")).split()[0]) < 30
+
+
 async def test_nothing_is_left_after_the_servers_are_gone(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, disks=2) as lab:
         await mount(lab.one, lab.images[0])

@@ -60,6 +60,11 @@ class HostSpec:
     """The disks of its pair."""
     services: Mapping[str, ServiceSpec] = field(default_factory=dict)
 
+    board: str = "00000000-0000-4000-8000-000000000001"
+    """System UUID of its first board."""
+    hosts_file: str = "127.0.0.1 localhost\n"
+    """What it sees as /etc/hosts."""
+
     @property
     def address(self) -> str:
         """Its address behind the switch."""
@@ -78,7 +83,7 @@ class Host:
         """
         self.spec = spec
         self.name = spec.name
-        self.board = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{spec.name}.testbed"))
+        self.board = spec.board
         """System UUID as SMBIOS spells it. Another board shows from the next boot on."""
         self.boot_id = ""
         self.disks: list[Disk] = []
@@ -97,6 +102,8 @@ class Host:
         self._frozen: dict[str, dict[str, int]] = {"hang": {}, "stall": {}}
         """Why → mount point → the descriptor that will thaw it."""
         self._stall_gate = -1
+        self._lock = asyncio.Lock()
+        """What is done to a server from outside is done one thing after the other."""
 
     @property
     def running(self) -> bool:
@@ -107,15 +114,18 @@ class Host:
 
     async def power_on(self) -> None:
         """Boot: new namespaces, disks, boot ID. Raises `HostStuck`; then nothing of the attempt is left."""
-        if self.running:
-            return
+        async with self._lock:
+            if not self.running:
+                await self._power_on()
+
+    async def _power_on(self) -> None:
         self.boot_id = str(uuid.uuid4())
         try:
             self.disks = await attach_all(self.spec.images)
             self._listener(self, {"event": "disks"})  # before anything inside could use one
             await self._boot()
         except Exception as error:
-            await self.power_off()
+            await self._die()
             raise HostStuck(f"{self.name} did not boot: {error!r}") from error
         self._listener(self, {"event": "running", "boot_id": self.boot_id})
 
@@ -154,6 +164,7 @@ class Host:
             "hostname": self.name,
             "boot_id": self.boot_id,
             "product_uuid": self.board,
+            "hosts": self.spec.hosts_file,
             "state_dir": str(self.spec.directory / "state"),
             "disks": disks,
             "mount_points": [image.mount_point for image in self.spec.images],
@@ -163,6 +174,10 @@ class Host:
 
     async def power_off(self) -> None:
         """Cut the power. Returns when nothing of this server is left. Raises `HostStuck` when something stays."""
+        async with self._lock:
+            await self._die()
+
+    async def _die(self) -> None:
         disks, self.disks = self.disks, []
         if not disks and self._process is None:
             return
@@ -196,45 +211,49 @@ class Host:
 
     async def hang(self) -> None:
         """Stop every process, freeze every disk, take the link down. Mounts in flight end with ETIMEDOUT (measured)."""
-        if not self.running or self.hung:
-            return
-        self.hung = True
-        await self._switch.set_link(self.name, up=False)
-        self._stopped = _stop_all(self.pid)
-        await self._freeze("hang")
+        async with self._lock:
+            if not self.running or self.hung:
+                return
+            self.hung = True
+            await self._switch.set_link(self.name, up=False)
+            self._stopped = _stop_all(self.pid)
+            await self._freeze("hang")
 
     async def thaw(self) -> None:
         """Back as if nothing had been; a stall and what was stopped before the hang stay as they were."""
-        if not self.hung:
-            return
-        self.hung = False
-        self._thaw("hang")
-        for pid in self._stopped:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-        self._stopped = []
-        if self.cable:
-            await self._switch.set_link(self.name, up=True)
+        async with self._lock:
+            if not self.hung:
+                return
+            self.hung = False
+            self._thaw("hang")
+            for pid in self._stopped:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+            self._stopped = []
+            if self.cable:
+                await self._switch.set_link(self.name, up=True)
 
     async def stall(self) -> None:
         """Have all disks stop answering, and nothing else: mounted targets are frozen, mount and umount hang."""
-        if not self.running or self.stalled:
-            return
-        self.stalled = True
-        gate = self._path("/run/testbed/stalled.gate")
-        os.mkfifo(gate)
-        self._stall_gate = os.open(gate, os.O_RDWR | os.O_CLOEXEC)
-        await self._freeze("stall")
+        async with self._lock:
+            if not self.running or self.stalled:
+                return
+            self.stalled = True
+            gate = self._path("/run/testbed/stalled.gate")
+            os.mkfifo(gate)
+            self._stall_gate = os.open(gate, os.O_RDWR | os.O_CLOEXEC)
+            await self._freeze("stall")
 
     async def unstall(self) -> None:
         """Have the disks answer again."""
-        if not self.stalled:
-            return
-        self.stalled = False
-        with contextlib.suppress(OSError):
-            self._path("/run/testbed/stalled.gate").unlink()
-        self._close_stall_gate()  # whoever waits there goes on
-        self._thaw("stall")
+        async with self._lock:
+            if not self.stalled:
+                return
+            self.stalled = False
+            with contextlib.suppress(OSError):
+                self._path("/run/testbed/stalled.gate").unlink()
+            self._close_stall_gate()  # whoever waits there goes on
+            self._thaw("stall")
 
     async def _freeze(self, why: str) -> None:
         frozen = self._frozen[why]

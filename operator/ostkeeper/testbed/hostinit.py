@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-NEWNS, NEWUTS, NEWIPC, NEWNET = 0x00020000, 0x04000000, 0x08000000, 0x40000000
+NEWNS, NEWTIME, NEWUTS, NEWIPC, NEWNET = 0x00020000, 0x80, 0x04000000, 0x08000000, 0x40000000
 MS_NOSUID, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 2, 4096, 8192, 16384, 1 << 18
 RESTART_SECONDS = 0.3
 """As systemd's Restart=always with RestartSec=300ms."""
@@ -81,7 +81,9 @@ def tmpfs(target: str) -> None:
 def enter_namespaces() -> int:
     """Leave the world behind; gives the PID by which the world knows us."""
     outer = int(os.readlink("/proc/self"))
-    _check(_libc.unshare(NEWNS | NEWUTS | NEWIPC | NEWNET), "unshare")
+    _check(_libc.unshare(NEWNS | NEWUTS | NEWIPC | NEWNET | NEWTIME), "unshare")
+    # Our children's uptime starts now; CLOCK_MONOTONIC stays everybody's.
+    Path("/proc/self/timens_offsets").write_text(f"boottime -{int(time.clock_gettime(time.CLOCK_BOOTTIME))} 0\n")
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     return outer
 
@@ -96,6 +98,7 @@ def build_file_systems(config: dict[str, Any]) -> None:
     (RUN / "load").mkdir()
     (RUN / "boot_id").write_text(config["boot_id"] + "\n")
     mount(f"{RUN}/boot_id", "/proc/sys/kernel/random/boot_id", "", MS_BIND)
+    build_etc(config["hosts"])
     build_sys(config["product_uuid"])
     build_dev(config["disks"])
     tmpfs("/var/lib")
@@ -106,6 +109,17 @@ def build_file_systems(config: dict[str, Any]) -> None:
     for point in config["mount_points"]:
         Path(point).mkdir(parents=True)
     write_commands(config["commands"])
+
+
+def build_etc(hosts: str) -> None:
+    """Names of all servers, an fstab of its own, and no way to reboot the real machine under the testbed by sysrq."""
+    (RUN / "etc").mkdir()
+    files = {"/etc/hosts": hosts, "/etc/fstab": "", "/proc/sysrq-trigger": ""}
+    for path, text in files.items():
+        own = RUN / "etc" / Path(path).name
+        own.write_text(text)
+        if Path(path).exists():
+            mount(str(own), path, "", MS_BIND)
 
 
 def build_sys(product_uuid: str) -> None:
