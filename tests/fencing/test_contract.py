@@ -176,8 +176,10 @@ async def test_off_with_a_deadline_in_the_past_sends_no_packet(kind: str) -> Non
 async def test_no_packet_leaves_after_the_deadline(kind: str) -> None:
     async with bench(kind) as one:
         await one.devices.fault("dev", kind="silent")
+        deadline = soon(0.5)
         with pytest.raises(DeviceSilent):
-            await one.device.off(one.outlet, soon(0.5))
+            await one.device.off(one.outlet, deadline)
+        assert time.monotonic() < deadline + 0.4, "it went on after the deadline"
         sent = await one.packets()
         assert sent > 0
         watch = asyncio.create_task(asyncio.wait_for(asyncio.Event().wait(), 1.2))

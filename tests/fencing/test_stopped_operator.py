@@ -47,7 +47,7 @@ async def test_shot_of_a_stopped_operator_is_not_fired_when_it_goes_on(kind: str
             SHOOTER,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])},
         )
         try:
             assert shooter.stdin is not None

@@ -138,7 +138,7 @@ class Pdu(SimulatedDevice):
             )
         return (
             f"{access}exactEngineID 0x{self._engine_id}\nsysDescr {DESCRIPTION}\nsysObjectID {MASTER_SWITCH_RPDU2}\n"
-            f"pass_persist {RPDU2} {script}\n"
+            f"dontLogTCPWrappersConnects yes\npass_persist {RPDU2} {script}\n"
         )
 
     async def reboot(self) -> None:
