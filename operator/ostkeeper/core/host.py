@@ -246,8 +246,9 @@ class HostMachine:
         epochs: dict[str, int] = {}
         for _, target in sorted(host.targets.items()):
             grant = host.assignment(target.name)
-            if grant and target.uuid and grant.epoch > host.epochs.get(target.uuid, 0):
-                epochs[target.uuid] = grant.epoch
+            disk = host.disk_of(target)
+            if grant and disk and grant.epoch > host.epochs.get(disk, 0):
+                epochs[disk] = grant.epoch
         for asked in self._pending.values():
             epochs = {disk: epoch for disk, epoch in epochs.items() if asked.epochs.get(disk, 0) < epoch}
             records = {name: r for name, r in records.items() if name not in asked.mounts or asked.mounts[name] != r}

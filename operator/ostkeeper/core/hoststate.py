@@ -195,13 +195,22 @@ class Host:
         record = self.records.get(target)
         return record if record and record.boot_id == self.server.boot_id else None
 
+    def disk_of(self, target: Target) -> str:
+        """UUID of its file system, as read, or as the store knows it from a mount; empty where neither does."""
+        record = self.records.get(target.name)
+        return target.uuid or (record.disk if record else "")
+
+    def seen_for(self, target: Target) -> int:
+        """The highest epoch seen for its disk."""
+        return self.epochs.get(self.disk_of(target), 0)
+
     def ours(self, target: Target) -> bool:
         """It is mounted here, by this agent (or an earlier one of this boot), or as the pair adopted it."""
         return bool(target.mounts) and self.record(target.name) is not None
 
     def epoch_seen(self) -> int:
         """The highest epoch seen for any disk of the pair."""
-        return max((self.epochs.get(target.uuid, 0) for target in self.targets.values() if target.uuid), default=0)
+        return max((self.seen_for(target) for target in self.targets.values()), default=0)
 
     def partner_target(self, target: str) -> TargetReport | None:
         """The partner's last report of a target."""

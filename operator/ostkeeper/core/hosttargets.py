@@ -129,7 +129,7 @@ def _mount(turn: Turn, target: Target, grant: Assignment, clearing: permission.C
     if host.records.get(target.name) != begun:
         turn.records[target.name] = begun
         return
-    if host.epochs.get(target.uuid, 0) != grant.epoch or wish.read_began == -math.inf:
+    if host.seen_for(target) != grant.epoch or wish.read_began == -math.inf:
         return
     target.busy, target.op, target.busy_epoch, target.wish = "mount", turn.next_op(), grant.epoch, None
     mount = ev.Mount(
@@ -164,7 +164,7 @@ def _release(turn: Turn, target: Target, grant: Assignment) -> None:
         return
     if permission.epoch_regressed(host) or target.holder or not host.mounts_seen:
         return
-    if target.uuid and host.epochs.get(target.uuid, 0) != grant.epoch:
+    if host.seen_for(target) != grant.epoch:
         return
     if target.mounts and host.record(target.name) is None:
         return

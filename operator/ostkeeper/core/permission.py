@@ -94,7 +94,7 @@ def _server_may_not(host: Host, target: Target, grant: Assignment, now: float) -
     regressed = epoch_regressed(host)
     if regressed:
         return "EpochRegressed", regressed
-    seen = host.epochs.get(target.uuid, 0)
+    seen = host.seen_for(target)
     if grant.epoch < seen:
         return (
             "EpochRegressed",
@@ -329,7 +329,7 @@ def _served_elsewhere(host: Host, target: Target) -> str:
     if grant is None or record is None or not held or grant.node == host.server.node or grant.intent != "Serve":
         return ""
     own = max(record.epoch, target.busy_epoch if target.busy == "mount" else 0)
-    if grant.epoch <= own or grant.epoch < host.epochs.get(target.uuid, 0) or epoch_regressed(host):
+    if grant.epoch <= own or grant.epoch < host.seen_for(target) or epoch_regressed(host):
         return ""
     return f"{target.name} is mounted here under epoch {own}, but {grant.node} serves it at epoch {grant.epoch}"
 
