@@ -54,16 +54,16 @@ class KubeCluster:
 
     async def snapshot(self, pair: str) -> Snapshot:
         """All at once, in parallel, from the servers that the pair named when it was last seen."""
-        answer: Snapshot | None = None
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
-                answer = await self._snapshot(pair)
-        except* TimeoutError:
+                return await self._snapshot(pair)
+        except TimeoutError:
             raise ReadFailedError(f"reading {pair} took longer than {CALL_TIMEOUT:g}s") from None
-        except* (ApiError, BadObjectError) as errors:
-            raise ReadFailedError(f"reading {pair}: {'; '.join(str(error) for error in errors.exceptions)}") from None
-        assert answer is not None
-        return answer
+        except ExceptionGroup as errors:
+            if errors.split((ApiError, BadObjectError))[1]:
+                raise  # a bug of ours
+            why = "; ".join(sorted({str(error) for error in errors.exceptions}))
+            raise ReadFailedError(f"reading {pair}: {why}") from errors
 
     async def _snapshot(self, key: str) -> Snapshot:
         last = self._last.get(("OSSPair", key))
