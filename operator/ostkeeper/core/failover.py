@@ -119,7 +119,7 @@ def _awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]
             return write_failover(
                 view, fo, f"{approval.by}'s answer {approval.answer} waits: {why}", phase="AwaitingApproval"
             )
-    if not not_unasked(view, fo, now - c.phase_since, now):
+    if verdict.name == "Failed" and not not_unasked(view, fo, now - c.phase_since, now):
         return _go(view, fo, "Failover", "policy", f"unasked: {fo.spec.evidence.sentence}")
     return _renew_question(view, fo, now)
 
@@ -131,6 +131,8 @@ def _reason_gone(view: View, fo: Failover, verdict: str) -> str:
         return "" if overdue else f"{fo.spec.node} has let go"
     if verdict in ("Healthy", "Degraded"):
         return f"{fo.spec.node} is {verdict} again"
+    if fo.spec.evidence.verdict == "Isolated" and verdict == "Failed":
+        return f"{fo.spec.node} was, as Isolated, and now it is Failed: that is another question"
     return "" if view.held_by(fo.spec.node) else f"{fo.spec.node} holds no target any more"
 
 

@@ -17,6 +17,10 @@ from ostkeeper.core.digest import digest
 from ostkeeper.core.view import View
 
 
+DISK_LAG = 15.0
+"""Seconds for which a disk may read Advancing after its writer's death: twice MMP's update interval of 5 s, and a report."""
+
+
 class Life(enum.StrEnum):
     """What one witness says: seen just now, overdue, not seen for the time-out, or it cannot say."""
 
@@ -46,6 +50,8 @@ class Witnesses:
     """Not seen since power-on, and that was less than bootTimeout ago."""
     holds: bool = True
     """It holds targets."""
+    lasting: bool = True
+    """Its heartbeat has been stale for so long that what it wrote while it still lived is seen to stand still by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "isolated",
         "Isolated",
-        lambda w: w.disk is F,
+        lambda w: w.disk is F and w.lasting,
         "{node} still writes to its disks, and nobody reaches it: a person decides",
     ),
     Rule(
@@ -120,8 +126,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "blind",
         "Suspect",
-        lambda w: w.disk is U or w.network is U,
-        "{node} is silent, and {partner} cannot say whether it still writes",
+        lambda w: w.disk is not S or w.network is U,
+        "{node} is silent, and {partner} cannot say yet whether it still writes",
     ),
     Rule(
         "failed", "Failed", lambda w: True, "no witness sees {node} any more; {partner} is fresh and reads every disk"
@@ -152,6 +158,7 @@ def witnesses_of(view: View, node: str, now: float) -> Witnesses:
         fenced=_fenced(view, node),
         absent=_absent(view, node, partner, now),
         holds=bool(view.held_by(node)),
+        lasting=view.heartbeats.stale_for(node) >= view.timeout() + DISK_LAG,
     )
 
 
