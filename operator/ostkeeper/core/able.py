@@ -86,7 +86,8 @@ def not_unasked(view: View, failover: Failover, waited: float, now: float) -> st
             view.wake_by(now + seconds(after) - waited)
             return f"mode is Manual, and automaticAfter {after} has not passed"
     if not spec.policy.armed:
-        return "the pair was not armed when suspicion began"
+        suspicion = view.suspicions.get(spec.node)
+        return "the pair was not armed when suspicion began" + (f": {suspicion.reason}" if suspicion else "")
     if spec.node in view.pair.spec.maintenance if view.pair else False:
         return f"{spec.node} is in maintenance"
     if view.pair and view.pair.spec.paused:
