@@ -42,6 +42,9 @@ class Performer:
         if isinstance(effect, e.ProveWatch):
             self.prove()
             return
+        said = _said(effect)
+        if said:
+            logger.info("%s: %s", self.key, said)
         task = asyncio.create_task(self._perform(effect), name=f"{self.key} {type(effect).__name__}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -124,6 +127,23 @@ class Performer:
         namespace = self.key.rpartition("/")[0]
         key = feed.device if "/" in feed.device else f"{namespace}/{feed.device}"
         return self._declared.get(key) if self._declared is not None else self.device(key)
+
+
+def _said(effect: e.Effect) -> str:
+    """What the log tells of an effect, so that a night can be read again: decisions and shots, but no mirrors."""
+    match effect:
+        case e.WritePair(why=why) if why != "conditions":
+            return f"epoch {effect.status.epoch}: {why}"
+        case e.CreateFailover():
+            return f"create {effect.failover.name}: {effect.why}"
+        case e.WriteFailover():
+            return f"{effect.key.rpartition('/')[2]} {effect.status.phase}: {effect.why}"
+        case e.CutPower():
+            return f"cut {effect.feed}, by {effect.deadline:.3f} or not at all: {effect.why}"
+        case e.PowerOn():
+            return f"power on {effect.feed}: {effect.why}"
+        case _:
+            return ""
 
 
 def _failed(effect: e.Effect, detail: str, now: float) -> e.Event | None:
