@@ -48,25 +48,29 @@ async def mount(shelf: Shelf, order: ev.Mount) -> ev.MountEnded:
 
 async def _mount(disk: Disk, lock: TargetLock, order: ev.Mount) -> None:
     try:
-        try:
-            await disk.watch.release(_WITHIN)
-            await _prepare(disk, lock, order)
-            child = await disk.backend.mount(lock, Path(order.mount_point), order.options, order.until)
-        finally:
-            disk.watch.resume()
-    except TimeoutError:
-        raise ActError("DiskStalled", f"{order.target}: its disk did not answer within {_WITHIN:g}s") from None
-    except ClearRefusedError as error:
-        raise ActError("ClearRefused", f"{order.target}: {error}") from error
+        await _leave_to(disk, lock, order)
+        child = await disk.backend.mount(lock, Path(order.mount_point), order.options, order.until)
     except DiskError as error:
-        raise ActError(error.reason, str(error)) from error
+        refused = isinstance(error, ClearRefusedError)
+        raise ActError("ClearRefused" if refused else error.reason, f"{order.target}: {error}") from error
     finally:
-        lock_was_handed_over = "child" in locals()
-        if not lock_was_handed_over:
-            lock.release()
+        disk.watch.resume()
     failure = disk.backend.mount_failure(await child.wait())
     if failure:
         raise ActError(failure.reason, failure.message)
+
+
+async def _leave_to(disk: Disk, lock: TargetLock, order: ev.Mount) -> None:
+    """Close our descriptors and prepare the disk. The lock is let go if that fails; after it, `mount` takes it over."""
+    try:
+        await disk.watch.release(_WITHIN)
+        await _prepare(disk, lock, order)
+    except TimeoutError:
+        lock.release()
+        raise ActError("DiskStalled", f"{order.target}: its disk did not answer within {_WITHIN:g}s") from None
+    except BaseException:
+        lock.release()
+        raise
 
 
 async def _prepare(disk: Disk, lock: TargetLock, order: ev.Mount) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -50,7 +50,9 @@ class Api:
 
     async def __aenter__(self) -> Api:
         tls = self._access.tls
-        connector = aiohttp.TCPConnector(ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30)
+        connector = aiohttp.TCPConnector(
+            ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30, ttl_dns_cache=600
+        )
         self._session = aiohttp.ClientSession(
             connector=connector, read_bufsize=2**18, headers={"User-Agent": self._agent}
         )
@@ -133,7 +135,7 @@ class Api:
 
 
 @contextlib.contextmanager
-def _as_api_error(what: str) -> Any:
+def _as_api_error(what: str) -> Iterator[None]:
     try:
         yield
     except TimeoutError:

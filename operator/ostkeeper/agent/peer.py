@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Callable
+
+from ostkeeper.agent.threads import Worker
 
 log = logging.getLogger(__name__)
 PORT = 7845
@@ -64,8 +67,18 @@ class PeerWatch:
             self._task.cancel()
 
     async def _run(self, node: str, interval: float) -> None:
-        address = self._addresses.get(node, node)
+        """Look the name up in a thread of its own: a name server that hangs must not hold up the heartbeat's look-ups."""
+        names = Worker("peer-name")
         while True:
-            began = time.monotonic()
-            self._seen(await ask(address, self._port, node, min(interval, 2.0)))
+            began, within = time.monotonic(), min(interval, 2.0)
+            boot_id = ""
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(within):
+                    address = await names.run(lambda: _address(self._addresses.get(node, node), self._port))
+                boot_id = await ask(address, self._port, node, within)
+            self._seen(boot_id)
             await asyncio.sleep(max(0.05, began + interval - time.monotonic()))
+
+
+def _address(name: str, port: int) -> str:
+    return str(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0][4][0])

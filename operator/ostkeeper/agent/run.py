@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import os
 import time
 import uuid
 from collections.abc import Coroutine
@@ -47,7 +48,7 @@ _LOOK_EVERY = 1.0
 """Seconds between two looks at locks and mount table beside their own notices: a remount by the kernel gives none."""
 _HAZARDS_EVERY = 30.0
 _REPORT_WITHIN = 5.0
-UPTIME = Path("/proc/uptime")
+FIRST_PROCESS = Path("/proc/1/stat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,12 @@ class Agent:
         """The OSS says which pair: from then on, that pair is watched. It never changes, but for a person's hand."""
         self._tell(event)
         oss = event.object if isinstance(event, Seen) else None
-        if isinstance(oss, OSS) and self._pair is None:
+        if not isinstance(oss, OSS) or oss.spec.pair == self._pair:
+            return
+        if self._pair is not None and self._failed and not self._failed.done():
+            moved = RuntimeError(f"this server was moved to pair {oss.spec.pair.name}: the agent starts anew")
+            self._failed.set_exception(moved)
+        elif self._pair is None:
             self._pair = pair = oss.spec.pair
             by_pair = f"spec.pairName={pair.name}"
 
@@ -169,7 +175,7 @@ class Agent:
         self._tell(event)
         pair = event.object if isinstance(event, Seen) else None
         own = self._settings.identity.node
-        if isinstance(pair, OSSPair) and own in pair.servers and not self._partner:
+        if isinstance(pair, OSSPair) and own in pair.servers and self._partner != pair.partner_of(own):
             self._partner = pair.partner_of(own)
             self._watch(What(OSS, f"metadata.name={self._partner}"), self._tell)
 
@@ -280,10 +286,13 @@ def wire_status(status: OSSStatus) -> dict[str, Any]:
 
 
 def _uptime() -> int:
+    """Seconds since this server's first process began: since it booted, wherever else its kernel came from."""
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
     try:
-        return int(float(UPTIME.read_text("ascii").split()[0]))
+        after_name = FIRST_PROCESS.read_text("ascii", "replace").rpartition(")")[2].split()
+        return max(0, int(since_boot - int(after_name[19]) / os.sysconf("SC_CLK_TCK")))  # field 22 of proc_pid_stat(5)
     except (OSError, ValueError, IndexError):
-        return int(time.clock_gettime(time.CLOCK_BOOTTIME))
+        return int(since_boot)
 
 
 def _logged(ended: Any) -> Any:

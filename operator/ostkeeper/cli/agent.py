@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
+import logging.handlers
 import os
+import queue
 import signal
 import sys
 from pathlib import Path
@@ -47,6 +50,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the agent until a signal. Returns the exit code."""
+    _never_wait_for_the_log()
     from ostkeeper.agent.identity import IdentityError, read_identity
     from ostkeeper.agent.kubeconfig import ConfigError
     from ostkeeper.agent.locks import LockHeldError, Locks
@@ -101,6 +105,13 @@ def _peers(given: list[str]) -> dict[str, str]:
             raise ConfigError(f"--peer-address {pair!r}: not NAME=ADDRESS, such as oss2=192.0.2.12")
         peers[name] = address
     return peers
+
+
+def _never_wait_for_the_log() -> None:
+    """Write the log in a thread: whoever reads it may hang on a stalled root disk, and the heartbeat must go on."""
+    root, lines = logging.getLogger(), queue.SimpleQueue[logging.LogRecord]()
+    logging.handlers.QueueListener(lines, *root.handlers).start()
+    root.handlers = [logging.handlers.QueueHandler(lines)]
 
 
 def _end_at_once_on_signals() -> None:

@@ -77,6 +77,8 @@ def see(host: Host, seen: object) -> None:
 def take_pair(host: Host, pair: OSSPair) -> None:
     """The pair is there. The board that it pins under this server's name outlives its status here."""
     host.pair, host.pair_missing = pair, False
+    if host.partner and host.partner.name != host.partner_name:
+        host.partner = None
     boards = pair.status.boards if pair.status else ()
     host.pinned = next((board.system_uuid.lower() for board in boards if board.node == host.server.node), host.pinned)
 

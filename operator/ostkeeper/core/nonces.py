@@ -22,7 +22,10 @@ def take_question(host: Host, now: float) -> bool:
     """Note the pair's nonce if it is new to this agent; say whether it is: then all disks are read anew."""
     nonce = host.pair.status.nonce if host.pair and host.pair.status else None
     old = host.question.nonce if host.question else None
-    if nonce is None or nonce == old:
+    if nonce is None:
+        host.question = None
+        return False
+    if nonce == old:
         return False
     if host.question and old and old.value == nonce.value:
         host.question.nonce = nonce
