@@ -44,6 +44,8 @@ from ostkeeper.testbed.verbs import Verbs
 T = TypeVar("T")
 REPOSITORY = Path(__file__).resolve().parents[3]
 AGENT = "agent"
+MARKER = ".ostkeeper-testbed"
+"""In a directory that may be emptied by the next world that uses it."""
 STOP_MACHINE = "/run/testbed/stop-machine"
 HIDDEN = ("/run", "/mnt", "/dev", "/sys", "/proc", "/var/lib")
 """What a server sees its own of: a world's directory below one of these would be invisible inside."""
@@ -177,7 +179,7 @@ class World:
             raise WorldError(f"{directory} is below {hidden[0]}, of which every server has its own; use one in /tmp")
         if len(str(directory)) > 80:
             raise WorldError(f"{directory} is too long for the Unix sockets in it (80 characters at most)")
-        directory.mkdir(parents=True, exist_ok=True)
+        _empty(directory)
         return directory
 
     async def _start_ground(self) -> None:
@@ -321,6 +323,20 @@ class World:
         path.touch(mode=0o600)  # it holds the devices' credentials
         path.write_text(self.manifests())
         await self.control_plane.kubectl("apply", "-f", str(path))
+
+
+def _empty(directory: Path) -> None:
+    """Make the directory, or remove what an earlier world left in it. Raises `WorldError` when it is somebody else's."""
+    directory.mkdir(parents=True, exist_ok=True)
+    marker = directory / MARKER
+    if any(directory.iterdir()) and not marker.exists():
+        raise WorldError(f"{directory} is neither empty nor a testbed's; give another directory")
+    for path in directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != marker:
+            path.unlink()
+    marker.touch()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
