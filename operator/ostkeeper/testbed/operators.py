@@ -1,9 +1,8 @@
 """The operators of a world: processes in the switch's namespace that can be killed, stopped, and caught in a phase.
 
 Here: their processes. Not here: what they do (`controller`), nor the entry by which one stops itself right after the
-write of a phase was acknowledged: it reads `OSTKEEPER_TESTBED_WHEN` (`PHASE:kill` or `PHASE:stop`) at its start, and the
-file named by `OSTKEEPER_TESTBED_WHEN_FILE` (`PHASE:kill` or `PHASE:stop:NAME`; no name: whoever comes first) at any time.
-Whoever manages to unlink the file obeys, so that exactly one does.
+write of a phase was acknowledged (`operator_entry`): it reads `OSTKEEPER_TESTBED_WHEN`, `PHASE:kill` or `PHASE:stop`, once
+at its start, so that whoever is to be caught is started anew.
 """
 
 from __future__ import annotations
@@ -15,11 +14,12 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
+from ostkeeper.api.failover import Phase
 from ostkeeper.testbed.processes import daemon, end, in_network_of
 
 WHEN = "OSTKEEPER_TESTBED_WHEN"
-WHEN_FILE = "OSTKEEPER_TESTBED_WHEN_FILE"
 ACTIONS = ("kill", "stop")
 STOP_SECONDS = 3.0
 """How long an operator may take to end when the world does."""
@@ -55,7 +55,7 @@ class Operators:
             if self.state(name) != "dead":
                 continue
             command = self._command(name)
-            env = {**os.environ, **command.env, WHEN_FILE: str(self._when_file)} | ({WHEN: when} if when else {})
+            env = {**os.environ, **command.env, WHEN: when}
             argv = in_network_of(netns_pid, *command.argv)
             self._processes[name] = await daemon(*argv, log=self._directory / f"{name}.log", env=env)
 
@@ -84,17 +84,21 @@ class Operators:
         if process := self._processes.get(name):
             _signal_group(process, signal.SIGCONT)
 
-    def arm(self, phase: str, action: str, name: str = "") -> None:
-        """Have a running operator kill or stop itself when its write of this phase was acknowledged; no name: any one."""
+    async def arm(self, netns_pid: int, names: Sequence[str], phase: str, action: str) -> None:
+        """Start them anew, to kill or stop themselves when their write of this phase was acknowledged.
+
+        The entry reads this only at its start. Arm before the fault: a leader that is restarted gives up its lease.
+        Raises `ValueError` for a phase or an action that there is not, and has then restarted nobody.
+        """
         if action not in ACTIONS:
             raise ValueError(f"--when goes with {' and '.join(ACTIONS)}, not with {action!r}")
-        if name:
+        if phase not in get_args(Phase):
+            raise ValueError(f"no phase {phase!r}; there are {', '.join(get_args(Phase))}")
+        chosen = names or self.names
+        for name in chosen:
             self._known(name)
-        self._when_file.write_text(":".join([phase, action, *([name] if name else [])]) + "\n")
-
-    def disarm(self) -> None:
-        """Nobody is to stop itself any more."""
-        self._when_file.unlink(missing_ok=True)
+        await asyncio.gather(*(self.kill(name) for name in chosen))
+        await self.start(netns_pid, chosen, f"{phase}:{action}")
 
     def state(self, name: str) -> str:
         """`running`, `stopped` or `dead`."""
@@ -105,10 +109,6 @@ class Operators:
             letter = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
             return {"T": "stopped", "Z": "dead"}.get(letter, "running")
         return "dead"
-
-    @property
-    def _when_file(self) -> Path:
-        return self._directory / "when"
 
     def _known(self, name: str) -> None:
         if name not in self.names:

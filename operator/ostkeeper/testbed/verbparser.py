@@ -109,7 +109,12 @@ def _add_rest(subparsers: Subparsers) -> None:
     operator = _verb(subparsers, "operator", "kill, stop, continue or start operators")
     operator.add_argument("action", choices=["kill", "stop", "cont", "start"])
     operator.add_argument("name", nargs="?", default="", metavar="NAME", help="op-1, op-2 (default: all)")
-    operator.add_argument("--when", default="", metavar="PHASE", help="by itself, right after its write of this phase")
+    operator.add_argument(
+        "--when",
+        default="",
+        metavar="PHASE",
+        help="kill, stop: start it anew, to do so to itself right after its write of this phase",
+    )
     apiserver = _verb(subparsers, "apiserver", "stop or start kube-apiserver")
     apiserver.add_argument("action", choices=["stop", "start"])
     _verb(subparsers, "truth", "what is really so, as JSON: power, mounts, overlaps, records")

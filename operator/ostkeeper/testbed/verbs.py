@@ -197,16 +197,17 @@ class Verbs:
         await self._world.devices.verb([name, fault, *([] if argument is None else [f"{argument:g}"])])
 
     async def operator(self, action: str, name: str = "", when: str = "") -> None:
-        """kill, stop, cont or start one operator, or all; `when`: in this phase, by itself, right after its write.
+        """kill, stop, cont or start one operator, or all.
 
-        `start` with `when` (PHASE:kill or PHASE:stop) has the operator do so from its start on.
+        kill and stop with `when` (a phase of Failover) start it anew, to do so to itself right after its write of that
+        phase: use it before the fault, and name one operator, or each that gets to that phase does so.
         """
         operators, names = self._world.operators, [name] if name else []
         self._log("operator", action=action, name=name, when=when)
-        if action == "start":
-            await operators.start(self._world.switch.pid, names, when)
-        elif when:
-            operators.arm(when, action, name)
+        if when:
+            await operators.arm(self._world.switch.pid, names, when, action)
+        elif action == "start":
+            await operators.start(self._world.switch.pid, names)
         elif action == "kill":
             await asyncio.gather(*(operators.kill(one) for one in names or operators.names))
         elif action in ("stop", "cont"):
