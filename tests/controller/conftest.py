@@ -21,4 +21,5 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 async def _start(plane: ControlPlane) -> None:
+    await plane.start()
     await made_ready(plane)

@@ -25,8 +25,7 @@ HOLDER = "op-1_0000"
 
 
 async def made_ready(plane: ControlPlane) -> ControlPlane:
-    """Start it and apply what a cluster needs before anything of ours runs in it, and the namespace of the objects."""
-    await plane.start()
+    """Apply to a running one what a cluster needs before anything of ours runs in it, and the objects' namespace."""
     await plane.apply([ROOT / "crds", ROOT / "deploy" / "testbed"])
     await plane.kubectl("create", "namespace", "scratch")
     await plane.kubectl(

@@ -51,7 +51,7 @@ class Index:
         """
         key = key_of(raw)
         try:
-            parsed = kind.parse(raw) if not raw.get("metadata", {}).get("uid") else self.parser.parse(kind, raw)
+            parsed = self.parser.parse(kind, raw)
         except BadObjectError as error:
             known = self.bad.get((kind.kind, key))
             self.bad[kind.kind, key] = self._problem(kind.kind, key, error, raw)

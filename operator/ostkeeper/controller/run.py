@@ -166,6 +166,7 @@ class Operator:
         self._prober.attend(self._index.devices, self._index.pairs)
 
     def _on_history_went_back(self) -> None:
+        self._index.parser.clear()
         self.ears.start_afresh()
         self.nodes.relist()
 

@@ -42,7 +42,7 @@ class Watch:
 
     def relist(self) -> None:
         """Whoever knows that this watch is stuck (a restored etcd serves a later resourceVersion in silence) says so."""
-        self._version = ""
+        self._version, self._highest = "", 0
         if self._following:
             self._following.cancel()
 

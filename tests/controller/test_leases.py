@@ -1,0 +1,142 @@
+"""The lease watch and its canary on a real API server: what it proves, and when it proves nothing."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api import objects as good
+from controller.parts import made_ready, operators_api
+from ostkeeper.controller.clock import SystemClock
+from ostkeeper.controller.leases import Leases
+from ostkeeper.core.events import Beat
+from ostkeeper.core.heartbeats import CANARY_GAP, CANARY_INTERVAL, Heartbeats
+from ostkeeper.testbed import identities
+from ostkeeper.testbed.controlplane import ControlPlane
+from waiting import wait_for_async
+
+pytestmark = pytest.mark.contract
+BEATS = "/apis/coordination.k8s.io/v1/namespaces/ostkeeper-heartbeats/leases"
+
+
+class Listener:
+    """One operator's lease watch, and what came of it."""
+
+    def __init__(self) -> None:
+        self.heartbeats = Heartbeats()
+        self.heartbeats.restart(time.monotonic())
+        self.beats: list[Beat] = []
+        self.proofs: list[float] = []
+        self.went_back = 0
+        self.leases: Leases
+
+    def _went_back(self) -> None:
+        self.went_back += 1
+
+    @classmethod
+    @asynccontextmanager
+    async def listening(cls, plane: ControlPlane, name: str) -> AsyncIterator["Listener"]:
+        self = cls()
+        async with operators_api(plane) as api:
+            self.leases = Leases(
+                api, SystemClock(), self.heartbeats, name, f"{name}_0000",
+                self.beats.append, lambda: self.proofs.append(time.monotonic()), self._went_back,
+            )  # fmt: skip
+            running = asyncio.create_task(self.leases.run())
+            try:
+                await self.proof("the canary is heard")
+                yield self
+                assert not running.done(), running
+            finally:
+                running.cancel()
+                await asyncio.wait({running})
+
+    async def proof(self, why: str, within: float = 15) -> None:
+        """Wait for a canary that began to be written after now."""
+        asked = time.monotonic()
+        await wait_for_async(lambda: self.heartbeats.horizon > asked, within, why)
+
+
+def lease(server: str, boot: str) -> dict[str, Any]:
+    return {"metadata": {"name": server}, "spec": {"holderIdentity": f"{server}/{boot}"}}
+
+
+async def test_beat_is_heard_with_its_boot_and_the_canary_proves_what_came_before(plane: ControlPlane) -> None:
+    server = "oss1"
+    agent = identities.agent(server).user
+    async with Listener.listening(plane, good.fresh("op-")) as heard, plane.client(agent) as api:
+        await api.create(BEATS, lease(server, "boot-1"))
+        await heard.proof("a canary written after the lease comes after it")
+        assert [(beat.node, beat.boot_id) for beat in heard.beats if beat.node == server] == [(server, "boot-1")]
+        assert heard.heartbeats.stale_for(server) >= 0.0
+        await api.patch(f"{BEATS}/{server}", {"spec": {"holderIdentity": f"{server}/boot-2"}})
+        await heard.proof("a canary written after the renewal comes after it")
+        assert heard.beats[-1].boot_id == "boot-2"
+        assert heard.heartbeats.pulses[server].moved
+        assert not any(beat.node.startswith("ostkeeper-canary") for beat in heard.beats)
+
+
+async def test_proof_that_is_asked_for_comes_at_once_and_serves_all_who_ask(plane: ControlPlane) -> None:
+    async with Listener.listening(plane, good.fresh("op-")) as heard:
+        await heard.proof("the canary sings")  # the next one is a whole interval away
+        asked, before = time.monotonic(), len(heard.proofs)
+        for _ in range(50):
+            heard.leases.prove()
+        await heard.proof("a proof that was asked for", CANARY_INTERVAL)
+        assert time.monotonic() - asked < CANARY_INTERVAL / 2
+        assert len(heard.proofs) - before <= 2
+
+
+async def test_other_operators_canary_proves_nothing(plane: ControlPlane) -> None:
+    name = good.fresh("op-")
+    async with Listener.listening(plane, name) as heard, plane.client() as admin:
+        path = f"{BEATS}/ostkeeper-canary-{name}"
+        proofs = len(heard.proofs)
+        horizon = heard.heartbeats.horizon
+        await admin.patch(path, {"metadata": {"annotations": {"ostkeeper.dev/canary": "somebody-else:7"}}})
+        assert len(heard.proofs) <= proofs + 1
+        assert heard.heartbeats.horizon >= horizon
+
+
+async def test_api_server_that_was_away_makes_all_clocks_start_again(tmp_path: Path) -> None:
+    async with ControlPlane(tmp_path / "plane") as plane:
+        await made_ready(plane)
+        async with Listener.listening(plane, "op-1") as heard:
+            async with plane.client() as admin:
+                await admin.create(BEATS, lease("oss7", "boot-1"))
+            await wait_for_async(lambda: heard.heartbeats.stale_for("oss7") > 1.0, 10, "a lease that stands still ages")
+            await plane.stop_apiserver()
+            horizon = heard.heartbeats.horizon
+            await asyncio.wait_for(_past(horizon + CANARY_GAP + 0.5), 10)
+            assert heard.heartbeats.horizon == horizon, "nothing accrues while nothing is proven"
+            await plane.start_apiserver()
+            back = time.monotonic()
+            await heard.proof("the watch lives again", 20)
+            assert heard.heartbeats.started > horizon + CANARY_GAP, "an amnesty"
+            assert heard.heartbeats.stale_for("oss7") <= time.monotonic() - back + 0.5
+
+
+async def test_restored_etcd_does_not_leave_the_watch_deaf(tmp_path: Path) -> None:
+    """A watch from a resourceVersion that is still to come opens, says nothing, and misses what happens meanwhile."""
+    async with ControlPlane(tmp_path / "plane") as plane:
+        await made_ready(plane)
+        await plane.snapshot(tmp_path / "snapshot")
+        async with Listener.listening(plane, "op-1") as heard:
+            async with plane.client() as admin:
+                for number in range(200):
+                    await admin.create(BEATS, lease(f"later-{number}", "boot-1"))
+            await heard.proof("the canary is far ahead of the snapshot")
+            await plane.restore(tmp_path / "snapshot")
+            await heard.proof("the watch hears again", 20)
+            assert heard.went_back >= 1
+            async with plane.client() as admin:
+                await admin.create(BEATS, lease("oss9", "boot-1"))
+            await wait_for_async(lambda: any(b.node == "oss9" for b in heard.beats), 5, "what is new is heard")
+
+
+async def _past(moment: float) -> None:
+    await asyncio.sleep(max(0.0, moment - time.monotonic()))
