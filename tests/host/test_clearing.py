@@ -75,6 +75,19 @@ def test_clear_comes_as_soon_as_two_update_intervals_have_passed() -> None:
     assert rig.now == pytest.approx(START + 2.0, abs=0.11)
 
 
+def test_disk_is_read_in_the_moment_in_which_it_may_have_stood_still_long_enough() -> None:
+    rig = suspected()
+    rig.wait(0.5)
+    relocated(rig)
+    mark = len(rig.effects)
+    while rig.now < START + 2.0:
+        rig.tick()
+    assert rig.now == pytest.approx(START + 2.0)
+    assert [asked.targets for asked in rig.since(mark, ev.ReadDisksNow)] == [(T,)]
+    rig.read(replace(STILL, unmoved=62.0))
+    assert rig.one(ev.Mount).clear is True
+
+
 def test_agent_that_did_not_see_the_off_counts_from_the_warrant() -> None:
     held = certificate()
     rig = Rig(grants=[grant("Serve", 6, **certified(held))], disk=STILL, failovers=[failover(held)]).start()

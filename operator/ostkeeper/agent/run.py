@@ -252,13 +252,8 @@ class Agent:
         if self._store is None:
             return ev.Stored(asked.op, False, "the store cannot be trusted")
         try:
-            if asked.epochs:
-                await self._store.see_epochs(asked.cluster, asked.epochs)
-            for target, record in asked.mounts.items():
-                if record is None:
-                    await self._store.forget_mount(target)
-                else:
-                    await self._store.record_mount(target, _to_store(record))
+            records = {target: _to_store(record) if record else None for target, record in asked.mounts.items()}
+            await self._store.remember(asked.cluster, asked.epochs, records)
         except StoreError as error:
             return ev.Stored(asked.op, False, str(error))
         return ev.Stored(asked.op, True)

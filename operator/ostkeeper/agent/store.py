@@ -108,6 +108,17 @@ class Store:
         """Forget a mount that was unmounted and released; durable on return. Raises `StoreError`."""
         await self._update(lambda state: state.with_mount(target, None))
 
+    async def remember(self, cluster: str, seen: Mapping[str, int], mounts: Mapping[str, MountRecord | None]) -> None:
+        """Do as `see_epochs`, `record_mount` and `forget_mount` (None) in one write: before a mount, milliseconds count."""
+
+        def change(state: State) -> State:
+            state = state.with_epochs(cluster, seen)
+            for target, record in mounts.items():
+                state = state.with_mount(target, record)
+            return state
+
+        await self._update(change)
+
     async def _update(self, change: Callable[[State], State]) -> None:
         """Save what `change` makes of all that was asked for so far, also by callers that were cancelled or failed."""
         new = self._intended = change(self._intended)

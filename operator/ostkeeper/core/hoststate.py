@@ -69,6 +69,8 @@ class Target:
     """Reason and message of the last failure."""
     refused: tuple[str, str] | None = None
     """Reason and message of why it is not mounted although it should be."""
+    hurried: float = -math.inf
+    """When a reading was asked for because the disk may have stood still for long enough."""
     unclearable: str = ""
     """Digest of a block that could not be cleared: the mount waits as the kernel does."""
     granted: int = 0

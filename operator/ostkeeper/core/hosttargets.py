@@ -102,12 +102,21 @@ def _serve(turn: Turn, target: Target, grant: Assignment) -> None:
     clearing = permission.clearing(host, target, grant, now)
     if refusal is None and not clearing.clear and clearing.wait_until:
         refusal = (permission.WAIT, f"{target.name}: before MMP is cleared: {clearing.why}")
-        turn.wake(clearing.wait_until)
+        _await_stillness(turn, target, clearing.wait_until)
     target.refused = refusal
     if refusal:
         target.wish = None
         return
     _mount(turn, target, grant, clearing)
+
+
+def _await_stillness(turn: Turn, target: Target, until: float) -> None:
+    """Read the disk in the very moment in which it may have stood still for long enough."""
+    if turn.now < until:
+        turn.wake(until)
+    elif target.hurried < until:
+        target.hurried = turn.now
+        turn.effects.append(ev.ReadDisksNow((target.name,)))
 
 
 def _read_wish(turn: Turn, target: Target, grant: Assignment) -> Wish:

@@ -267,7 +267,7 @@ class Clearing:
 
     clear: bool
     wait_until: float = 0.0
-    """Not yet, but at this second it may have stood still for long enough; 0: not at all."""
+    """Not yet, but a reading that begins then may show it still for long enough; 0: not at all."""
     why: str = ""
 
 
@@ -291,7 +291,7 @@ def clearing(host: Host, target: Target, grant: Assignment, now: float) -> Clear
     began = max(reading.still_since, _counting_since(host, warrant.failover, now))
     if reading.began - began >= needed:
         return Clearing(True, why=f"certified by {warrant.failover}, unmoved for {reading.began - began:.1f}s since")
-    return Clearing(False, max(began + needed, now + 0.02), f"unmoved for {reading.began - began:.1f}s of {needed:g}s")
+    return Clearing(False, began + needed, f"unmoved for {reading.began - began:.1f}s of {needed:g}s")
 
 
 def _counting_since(host: Host, failover: str, now: float) -> float:
