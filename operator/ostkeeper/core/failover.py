@@ -365,16 +365,15 @@ def _blocked(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     approval = valid_answer(view, fo, now)
     if approval is not None and not view.busy:
         return _answered_blocked(view, fo, c, approval, now)
-    effects = _poll(view, fo, c, now)
     level = _level_that_answers(view, fo, c, now)
     if level is None or view.busy or claimed(view, fo.spec.node):
-        return effects
+        return _poll(view, fo, c, now)
     c.restarted, c.partner_missing = True, False
     c.begin_level(-1)
     c.failures.clear()
     name = fo.spec.policy.levels[level].name
     message = f"what was missing is there again: trying level {name} once more"
-    return effects + write_failover(
+    return write_failover(
         view, fo, message, phase="Fencing", level=level, missing=(), shots=fencing.shots_of(fo, status, level)
     )
 
