@@ -27,10 +27,11 @@ def text() -> str:
     return README.read_text("utf-8")
 
 
-def blocks(language: str) -> list[Block]:
+def blocks(language: str, part: str = "") -> list[Block]:
+    """Return the fenced blocks of one language, of the whole file or of a part of it."""
     return [
         Block(word, re.sub(rf"^{indent}", "", body, flags=re.MULTILINE))
-        for indent, word, body in _FENCE.findall(text())
+        for indent, word, body in _FENCE.findall(part or text())
         if word == language
     ]
 
