@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO, TypeVar
 
-from ostkeeper.testbed import identities, manifests, net
+from ostkeeper.testbed import identities, janitor, manifests, net
 from ostkeeper.testbed.controlplane import ControlPlane
 from ostkeeper.testbed.devices import Devices, bmc_spec, pdu_spec
 from ostkeeper.testbed.disks import Image, make_image
@@ -183,7 +183,8 @@ class World:
         return directory
 
     async def _start_ground(self) -> None:
-        """Switch, disks, monitor, power: what every world has."""
+        """Janitor, switch, disks, monitor, power: what every world has."""
+        await self._start_janitor()
         await self.switch.start()
         self._stack.push_async_callback(self.switch.stop)
         (self.directory / "disks").mkdir(exist_ok=True)
@@ -201,6 +202,21 @@ class World:
         self.plane_socket = PowerSocket(self.plane, self.directory / "plane.sock")
         await self.plane_socket.start()
         self._stack.push_async_callback(self.plane_socket.stop)
+
+    async def _start_janitor(self) -> None:
+        fate = "remove" if self.options.directory is None else "keep"
+        janitor_process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", janitor.__file__, str(self.directory), fate),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C in our terminal is not for it
+        )
+
+        async def dismiss() -> None:
+            await janitor_process.communicate(janitor.DONE)
+
+        self._stack.push_async_callback(dismiss)
 
     async def _start_control_plane(self) -> None:
         everyone = identities.everyone(self.layout.hosts)
