@@ -78,7 +78,9 @@ def _lies(view: View, node: str, device: FenceDevice, outlet: str) -> list[str]:
     readings = device.status.feeds if device.status else ()
     off = any(r.outlet == outlet and r.state == "PoweredOff" for r in readings)
     verdict_fenced = view.status is not None and any(f.node == node for f in view.status.fenced)
-    if off and view.report(node) is not None and not verdict_fenced and not device.spec.has_outlets:
+    pulse = view.heartbeats.pulses.get(node)
+    lived = pulse is not None and pulse.moved
+    if off and lived and not verdict_fenced and not device.spec.has_outlets:
         return [f"{device.name} reads OFF while {node} lives"]
     return []
 

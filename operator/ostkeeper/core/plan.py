@@ -224,15 +224,18 @@ def _watch_server(view: View, node: str, now: float) -> list[Effect]:
     unseen, limit = view.heartbeats.unseen_for(node, now), view.timeout()
     if view.fresh(node, now):
         view.suspicions.pop(node, None)
+        _remember_trust(view, node)
         view.wake_by(now + 1.5 * view.interval() - unseen + 0.001)
         return []
     effects: list[Effect] = []
     suspicion = view.suspicions.get(node)
-    if suspicion is None or not suspicion.armed:
-        reasons = armed(view)
-        if suspicion is None:
-            effects.append(Prepare(_all_feeds(view, node)))
-        view.suspicions[node] = Suspicion(suspicion.since if suspicion else now, not reasons, "; ".join(reasons))
+    if suspicion is None:
+        effects.append(Prepare(_all_feeds(view, node)))
+        reasons = _trusted_last(view, node)
+        view.suspicions[node] = Suspicion(now, not reasons, reasons)
+    elif not suspicion.armed and not (view.status and view.status.active_failover):
+        reasons = "; ".join(armed(view))
+        view.suspicions[node] = Suspicion(suspicion.since, not reasons, reasons)
     if view.heartbeats.stale_for(node) < limit:
         if unseen < limit:
             view.wake_by(now + limit - unseen + 0.001)
@@ -243,6 +246,24 @@ def _watch_server(view: View, node: str, now: float) -> list[Effect]:
         else:
             view.wake_by(view.prove_at)
     return effects
+
+
+def _remember_trust(view: View, node: str) -> None:
+    """At each renewal of a server: could Automatic have been trusted then?
+
+    What dies takes witnesses along before its heartbeat is missed: its BMC reads OFF, or falls silent with its feeds.
+    """
+    seen = view.heartbeats.pulses[node].changed_at
+    if view.trust.get(node, (-1.0, ""))[0] != seen:
+        view.trust[node] = (seen, "; ".join(armed(view)))
+
+
+def _trusted_last(view: View, node: str) -> str:
+    """Why the pair was not armed when the suspect's last renewal was seen; if none was since an amnesty: now."""
+    pulse, trust = view.heartbeats.pulses.get(node), view.trust.get(node)
+    if pulse is not None and trust is not None and trust[0] == pulse.changed_at:
+        return trust[1]
+    return "; ".join(armed(view))
 
 
 def _all_feeds(view: View, node: str) -> tuple[Feed, ...]:
