@@ -8,9 +8,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
 
 from ostkeeper.controller.client import Api, connect
 from ostkeeper.controller.clock import SystemClock
@@ -18,6 +20,7 @@ from ostkeeper.controller.cluster import LEASES, KubeCluster
 from ostkeeper.controller.objects import Parser
 from ostkeeper.testbed import identities
 from ostkeeper.testbed.controlplane import ControlPlane
+from waiting import WaitedTooLongError, wait_for_async
 
 ROOT = Path(__file__).parents[2]
 LEADER_LEASE = LEASES.format("ostkeeper-system") + "/ostkeeper-operator"
@@ -65,6 +68,12 @@ async def silent_server() -> AsyncIterator[str]:
         yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+
+
+async def never(condition: Callable[[], object], seconds: float, why: str) -> None:
+    """Fail if the condition holds at any moment of the next seconds."""
+    with pytest.raises(WaitedTooLongError):
+        await wait_for_async(condition, seconds, why, step=0.01)
 
 
 class OperatorProcess:

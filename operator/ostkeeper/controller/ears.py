@@ -1,15 +1,17 @@
 """kopf, as ears: `on.event` for the five kinds wakes pairs. Nothing in it decides, writes or retries.
 
-Here: kopf's settings, credentials, and its life: when a watch of it breaks for good, a fresh one starts, and shows all
-objects again. Beside it a sweep, because kopf does not notice what was deleted while a watch was away. Not here: what an
-object means.
+Here: kopf's settings, credentials, and its life. A watch of kopf's that meets a 404 (CRDs deleted) ends for good, in
+silence, while the rest goes on; one that goes on from a version which a restored etcd has not reached yet is deaf. So both
+are looked for, and then all watches start afresh and every object is shown again. Beside it a sweep, by what a LIST says:
+kopf does not notice what was deleted while a watch was away. Not here: what an object means.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import kopf
@@ -21,9 +23,13 @@ from ostkeeper.controller.objects import KINDS, Json, key_of
 
 logger = logging.getLogger(__name__)
 SWEEP_EVERY = 60.0
-"""Seconds between two looks for objects that are gone without a word."""
-START_AGAIN = 2.0
-"""Seconds before a broken watch starts afresh."""
+"""Seconds between two looks for objects that are gone, or have changed, without a word."""
+LISTENING_GRACE = 5.0
+"""Seconds in which a change that a LIST shows must have come by the watch, too."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether all watches still run."""
+START_AGAIN = 1.0
+"""Seconds before watches that broke start afresh."""
 LIST_TIMEOUT = 30.0
 LIST_AGAIN = 0.5
 """Seconds between two first LISTs: an API server that has just started answers 429 for a moment."""
@@ -32,11 +38,20 @@ Show = Callable[[type[Resource], Json], None]
 GoneFn = Callable[[str, str], None]
 
 
+class Patience:
+    """kopf's back-off, in seconds, for ever: a watch that gives up stays away in silence."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.2, 0.5, 1.0), itertools.repeat(2.0))
+
+
 class Ears:
     """The watches of the five kinds."""
 
     def __init__(self, api: Api, show: Show, gone: GoneFn, known: Callable[[str], list[str]]) -> None:
         self._api, self._show, self._gone, self._known = api, show, gone, known
+        self._versions: dict[tuple[str, str], str] = {}
+        """The resourceVersion of each object as it was shown last."""
         self._restart = asyncio.Event()
         self.started: Callable[[], None] = lambda: None
         """Called whenever kopf has started, and taken the process's signals."""
@@ -44,15 +59,13 @@ class Ears:
     async def hear_all(self) -> None:
         """LIST all five kinds and show every object, so that no pair is judged by half of what there is.
 
-        Waits for the CRDs and for the API server as long as it takes, and says so.
+        What is not there any more is gone. Waits for the CRDs and for the API server as long as it takes, and says so.
         """
         said = ""
         while True:
             try:
                 for kind in KINDS.values():
-                    answer = await self._api.get(objects.collection(kind), LIST_TIMEOUT)
-                    for raw in answer.get("items", ()):
-                        self._show(kind, raw)
+                    await self._hear(kind)
                 return
             except ApiError as error:
                 hint = "; are the CRDs installed? kubectl apply -f crds/" if error.status == 404 else ""
@@ -66,7 +79,7 @@ class Ears:
         self._restart.set()
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Listen until cancelled. `hear_all` comes first."""
         sweep = asyncio.create_task(self._sweep_for_ever(), name="sweep")
         try:
             while True:
@@ -74,28 +87,53 @@ class Ears:
                 await self._listen()
                 await asyncio.sleep(START_AGAIN)
                 await self.hear_all()
-                await self._sweep()
         finally:
             sweep.cancel()
 
+    # --- what comes in
+
+    async def _hear(self, kind: type[Resource]) -> None:
+        before = self._known(kind.kind)  # before the LIST: what is created meanwhile is not in it, and not gone
+        answer = await self._api.get(objects.collection(kind), LIST_TIMEOUT)
+        there = [self._take(kind, raw) for raw in answer.get("items", ())]
+        for key in set(before) - set(there):
+            self._lose(kind.kind, key)
+
+    def _take(self, kind: type[Resource], raw: Json) -> str:
+        key = key_of(raw)
+        self._versions[kind.kind, key] = raw["metadata"]["resourceVersion"]
+        self._show(kind, raw)
+        return key
+
+    def _lose(self, kind: str, key: str) -> None:
+        self._versions.pop((kind, key), None)
+        self._gone(kind, key)
+
+    # --- kopf's life
+
     async def _listen(self) -> None:
-        """One life of kopf; ends when it breaks or is to start afresh."""
-        tasks = set(
+        """One life of kopf; ends when a part of it breaks, or when it is to start afresh."""
+        roots = set(
             await kopf.spawn_tasks(registry=self._registry(), settings=_settings(), standalone=True, clusterwide=True)
         )
         self.started()
         restart = asyncio.create_task(self._restart.wait(), name="restart of the watches")
+        most = 0
         try:
-            done, _ = await asyncio.wait({*tasks, restart}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {restart}:
-                why = "cancelled" if task.cancelled() else task.exception() or "no error"
-                logger.warning("the watches ended (%s: %s) and start afresh", task.get_name(), why)
+            while True:
+                done, _ = await asyncio.wait({*roots, restart}, timeout=LOOK_EVERY, return_when=asyncio.FIRST_COMPLETED)
+                running = len(_watchers())
+                most = max(most, running)
+                if done or running < most:
+                    break
+            logger.warning("the watches start afresh: %s", _why(done - {restart}, most - running))
         finally:
-            for task in (*tasks, restart):
+            watchers = _watchers()
+            for task in (*roots, restart, *watchers):
                 task.cancel()
-            await asyncio.wait({*tasks, restart}, timeout=START_AGAIN)
+            await asyncio.wait({*roots, restart, *watchers}, timeout=START_AGAIN)
 
-    # --- what was deleted in silence
+    # --- what happened without a word
 
     async def _sweep_for_ever(self) -> None:
         while True:
@@ -106,18 +144,28 @@ class Ears:
                 logger.info("did not look for objects that are gone: %s", error)
 
     async def _sweep(self) -> None:
+        """Drop what is gone; start afresh if a change that a LIST shows does not come by the watch."""
+        unheard: dict[tuple[str, str], str] = {}
         for name, kind in KINDS.items():
-            before = self._known(name)  # before the LIST: what is created meanwhile is not in it, and not gone
+            before = self._known(name)
             try:
                 answer = await self._api.get(objects.collection(kind), LIST_TIMEOUT, METADATA_ONLY)
             except ApiError as error:
                 if error.status != 404:
                     raise
                 continue  # no CRD: absence orders nothing
-            there = {key_of(item) for item in answer.get("items", ())}
-            for key in before:
-                if key not in there:
-                    self._gone(name, key)
+            there = {key_of(item): item["metadata"]["resourceVersion"] for item in answer.get("items", ())}
+            for key in set(before) - set(there):
+                self._lose(name, key)
+            for key, version in there.items():
+                shown = self._versions.get((name, key), "")
+                if shown != version:
+                    unheard[name, key] = shown
+        if unheard:
+            await asyncio.sleep(LISTENING_GRACE)
+            if any(self._versions.get(place, "") == shown for place, shown in unheard.items()):
+                logger.warning("a watch is deaf: %s %s", *next(iter(unheard)))
+                self.start_afresh()
 
     # --- kopf
 
@@ -132,9 +180,9 @@ class Ears:
         async def heard(event: dict[str, Any], **_: object) -> None:
             raw = event["object"]
             if event["type"] == "DELETED":
-                self._gone(kind.kind, key_of(raw))
+                self._lose(kind.kind, key_of(raw))
             else:
-                self._show(kind, raw)
+                self._take(kind, raw)
 
         return heard
 
@@ -154,13 +202,30 @@ class Ears:
         )
 
 
+def _watchers() -> list[asyncio.Task[Any]]:
+    """kopf's watches, by the name that it gives their tasks; it keeps them to itself otherwise."""
+    return [task for task in asyncio.all_tasks() if task.get_name().startswith("watcher for ")]
+
+
+def _why(ended: set[asyncio.Task[Any]], lost: int) -> str:
+    for task in ended:
+        return f"{task.get_name()} ended: {'cancelled' if task.cancelled() else task.exception() or 'no error'}"
+    return f"{lost} of them ended" if lost else "history went back"
+
+
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.networking.request_timeout = LIST_TIMEOUT
-    settings.watching.connect_timeout = 5.0
-    logging.getLogger("kopf").setLevel(logging.WARNING)
-    logging.getLogger("kopf.objects").setLevel(logging.ERROR)
+    settings.networking.connect_timeout = 5.0
+    settings.networking.error_backoffs = Patience()
+    for noisy in (
+        "kopf",
+        "kopf._cogs",
+        "kopf.objects",
+        "kopf.activities",
+    ):  # a page of traceback for each lost connection
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     return settings
