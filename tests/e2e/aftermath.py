@@ -19,6 +19,7 @@ LONGEST_GAP = 1.5
 """Seconds for which the monitor may have looked away, on a machine that runs other tests: less than a mount takes."""
 FELL_OVER = ("Traceback (most recent call last)", "InvariantBroken")
 TAIL = 40
+KEPT_TOO = ("*.jsonl", "hosts/*/console.log", "devices/*.log", "devices/*/log")
 KEPT = REPOSITORY / "build" / "e2e"
 
 
@@ -57,7 +58,7 @@ async def tell(world: World) -> None:
     """Print what a person would look at, and keep the logs. Nothing in here may hide the failure it tells of."""
     kept = keep(world)
     print(f"\n===== the world as it was (logs: {kept})")
-    for words in (("get", "ost,pairs,fo,fd,oss", "-A", "-o", "wide"), ("get", "fo,pairs", "-A", "-o", "yaml")):
+    for words in (("get", "ost,pairs,fo,fd,oss", "-A", "-o", "wide"), ("get", "fo,pairs,oss,fd", "-A", "-o", "yaml")):
         try:
             print(await world.control_plane.kubectl(*words, within=10))
         except (ControlPlaneError, OSError, TimeoutError) as error:
@@ -77,6 +78,6 @@ def keep(world: World) -> Path:
     target = KEPT / test
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for path in (*logs(world), *world.directory.glob("*.jsonl"), *world.directory.glob("hosts/*/console.log")):
+    for path in (*logs(world), *(found for kind in KEPT_TOO for found in world.directory.glob(kind))):
         shutil.copy(path, target / "-".join(path.relative_to(world.directory).parts))
     return target
