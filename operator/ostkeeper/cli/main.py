@@ -19,15 +19,15 @@ COMMANDS = ("operator", "agent", "fence_test", "simulate", "testbed", "demo")
 """Modules of this package that register a sub-command."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(only: str = "") -> argparse.ArgumentParser:
+    """The whole command line, or with the one sub-command `only` that is going to run."""
     top = argparse.ArgumentParser(
         prog="ostkeeper", description="Keeps Lustre OSTs mounted on pairs of servers, and never on two at once."
     )
     top.add_argument("--version", action="version", version=f"ostkeeper {version('ostkeeper')}")
     top.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"], help="default: info")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in (only,) if only else COMMANDS:
         if importlib.util.find_spec(f"ostkeeper.cli.{name}"):
             importlib.import_module(f"ostkeeper.cli.{name}").register(commands)
     return top
@@ -36,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command; returns the exit code."""
     try:
-        chosen = parser().parse_args(arguments)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        chosen = parser(_command_in(words)).parse_args(words)
         logging.basicConfig(
             level=chosen.log_level.upper(),
             format="%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s",
@@ -48,6 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _command_in(words: Sequence[str]) -> str:
+    """The module of the first sub-command that is named; empty: none, as in --help."""
+    names = (word.replace("-", "_") for word in words if not word.startswith("-"))
+    return next((name for name in names if name in COMMANDS), "")
 
 
 if __name__ == "__main__":

@@ -108,13 +108,17 @@ class Index:
 
     # --- what is wrong
 
-    def problems(self) -> dict[str, tuple[Problem, ...]]:
-        """All problems, by the pairs that they concern."""
-        found: dict[str, list[Problem]] = {key: [] for key in self.pairs}
-        for problem in (*self._bad(), *find_problems(self.pairs.values(), self.osts.values(), self.devices.values())):
+    def problems(self) -> tuple[Problem, ...]:
+        """All problems: bad objects, and what is wrong between good ones."""
+        return (*self._bad(), *find_problems(self.pairs.values(), self.osts.values(), self.devices.values()))
+
+    def by_pair(self, problems: Iterable[Problem]) -> dict[str, tuple[Problem, ...]]:
+        """The problems by the pairs that they concern; those that concern none are left out."""
+        found: dict[str, list[Problem]] = {}
+        for problem in problems:
             for key in self.pairs_of(problem.kind, problem.key):
                 found.setdefault(key, []).append(problem)
-        return {key: tuple(problems) for key, problems in found.items()}
+        return {key: tuple(concerned) for key, concerned in found.items()}
 
     def _bad(self) -> Iterable[Problem]:
         for problem, _ in self.bad.values():

@@ -25,6 +25,7 @@ from ostkeeper.controller.index import Index
 from ostkeeper.controller.leases import Leases
 from ostkeeper.controller.nodes import Nodes
 from ostkeeper.controller.objects import Parser
+from ostkeeper.controller.orphans import Orphans
 from ostkeeper.controller.perform import Performer
 from ostkeeper.controller.policies import keep_trying
 from ostkeeper.controller.power import Devices, KubeSecrets, Power
@@ -94,6 +95,7 @@ class Operator:
             self.supervisor.problem_of,
             self.elector.leading,
         )
+        self._orphans = Orphans(self._cluster)
         self.supervisor.changed = self._on_specs_changed
         self.ears = Ears(api, self.supervisor.show, self.supervisor.gone, lambda kind: list(self._index.shelf(kind)))
         self.nodes = Nodes(api, self.supervisor.node)
@@ -164,6 +166,8 @@ class Operator:
 
     def _on_specs_changed(self) -> None:
         self._prober.attend(self._index.devices, self._index.pairs)
+        if self.elector.leading(self._clock.monotonic()):
+            self._orphans.tell(self.supervisor.problems, self._index.osts)
 
     def _on_history_went_back(self) -> None:
         self._index.parser.clear()

@@ -82,6 +82,8 @@ class Supervisor:
         self._nodes: dict[str, NodeState] = {}
         self._term = ""
         self._policies: PoliciesTried | None = None
+        self.problems: tuple[Problem, ...] = ()
+        """What is wrong, as last looked for."""
         self._problems: dict[str, tuple[Problem, ...]] = {}
         self._late: list[tuple[list[str], Event]] = []
         """Events that wait for the problems to be looked for, so that no machine sees an object before its claims."""
@@ -149,8 +151,7 @@ class Supervisor:
 
     def problem_of(self, kind: str, key: str) -> Problem | None:
         """What is wrong with an object, as last looked for."""
-        problems = (problem for found in self._problems.values() for problem in found)
-        return next((problem for problem in problems if (problem.kind, problem.key) == (kind, key)), None)
+        return next((p for p in self.problems if (p.kind, p.key) == (kind, key)), None)
 
     def device(self, key: str) -> FenceDevice | None:
         """A FenceDevice as the watch showed it last."""
@@ -186,7 +187,8 @@ class Supervisor:
         """Look for problems between objects; then show the objects, and start the tasks of new pairs."""
         self._looking = None
         began = self._clock.monotonic()
-        self._problems = self.index.problems()
+        self.problems = self.index.problems()
+        self._problems = self.index.by_pair(self.problems)
         self._look_takes = self._clock.monotonic() - began
         for key, running in self._tasks.items():
             problems = self._problems.get(key, ())
