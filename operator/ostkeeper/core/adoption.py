@@ -117,7 +117,12 @@ def _mounted(view: View, node: str, target: str) -> bool:
 
 
 def _place(view: View, ost: OST, living: list[str]) -> str | None:
-    """Where a target is mounted, else its home; None while anything could still write to it."""
+    """Where a target is mounted, else where it was assigned, else its home; None while anything could still write to it.
+
+    A silent server keeps what it was assigned: nobody has asked it, and only its death moves that elsewhere.
+    """
+    assert view.status is not None
+    old = view.status.assignment(ost.target)
     for node in living:
         oss = view.osses[node]
         if oss.status and oss.status.nonce and ost.target in oss.status.nonce.children:
@@ -125,7 +130,9 @@ def _place(view: View, ost: OST, living: list[str]) -> str | None:
     mounted = [n for n in living if _mounted(view, n, ost.target)]
     if len(mounted) > 1:
         return None
-    return mounted[0] if mounted else ost.spec.home_node
+    if mounted:
+        return mounted[0]
+    return old.node if old is not None and old.node in view.servers else ost.spec.home_node
 
 
 def boards(view: View) -> tuple[Board, ...] | None:
