@@ -110,8 +110,8 @@ def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
         return write_failover(view, fo, f"would move {message}", phase="Observed")
     digest = evidence_digest(fo.spec.evidence, 1)
     if any(w.asks for w in wishes(view, now) if w.target in fo.spec.targets):
-        question = "Failback or Dismiss?" if fo.spec.type == "Failback" else "Failover or Dismiss?"
-        return write_failover(view, fo, f"{message}. {question}", phase="AwaitingApproval", evidence=digest, asked=1)
+        question = f"{message}. Failback (to let them move) or Dismiss?"
+        return write_failover(view, fo, question, phase="AwaitingApproval", evidence=digest, asked=1)
     update = {"evidence": digest, "answer": fo.spec.type, "answered_by": "policy"}
     return write_failover(view, fo, message, phase="Relocating", **update)
 
@@ -129,7 +129,7 @@ def awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         return _lapse(view, fo)
     if approval.answer == "Dismiss":
         return write_failover(view, fo, dismissal(approval), phase="Aborted")
-    if approval.answer not in ("Failback", "Failover"):
+    if approval.answer != "Failback":
         return []
     message = f"{approval.by} answered {approval.answer}"
     return write_failover(view, fo, message, phase="Relocating", answer=approval.answer, answered_by=approval.by)
