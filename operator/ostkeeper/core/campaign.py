@@ -132,12 +132,16 @@ class Campaign:
     final_nonce: str = ""
     """Asked when the rounds were complete."""
     asked_at: float = math.inf
+    unsent: int = 0
+    """How often an off of this level was not sent: its deadline came first, or its device could not be opened."""
     failures: list[str] = field(default_factory=list)
     """Why each level that was tried proved nothing."""
     on_ops: dict[int, Feed] = field(default_factory=dict)
     on_done: set[Feed] = field(default_factory=set)
     on_at: float = -math.inf
     """When power was last ordered on."""
+    on_began: float = math.inf
+    """When power was first ordered on."""
     poll_ops: dict[int, Feed] = field(default_factory=dict)
     poll_at: float = 0.0
     poll: dict[Feed, PowerState] = field(default_factory=dict)
@@ -163,6 +167,8 @@ class Campaign:
 
     def begin_level(self, level: int) -> None:
         """Another level: nothing of the one before proves anything."""
+        if level != self.level:
+            self.unsent = 0
         self.level = level
         self.read_op, self.read_began = 0, -1.0
         self.shots = {}

@@ -34,6 +34,8 @@ from ostkeeper.core.writes import assign, write_failover, write_pair
 
 POLL_INTERVAL = 3.0
 """Seconds between two looks at the devices while Blocked."""
+ON_PATIENCE = 60.0
+"""Seconds after which an end no longer waits for a device that does not take its order on; the message names the feed."""
 ON_RETRY = 5.0
 """Seconds between two orders to power on what stays off."""
 
@@ -86,7 +88,7 @@ def returned(view: View, fo: Failover, c: Campaign, now: float) -> str:
     node, dead = fo.spec.node, fo.spec.evidence.boot_id
     pulse = view.heartbeats.pulses.get(node)
     if pulse is None or not pulse.moved or pulse.changed_at <= c.began:
-        return ""
+        return "" if c.shots or fo.spec.evidence.verdict in fencing.LIVING else _stirs(view, fo, c, now)
     if dead and pulse.beat.boot_id != dead:
         return f"{RETURNED}: {node} runs in another boot, {pulse.beat.boot_id}"
     if fo.spec.evidence.verdict in fencing.LIVING:
@@ -95,6 +97,24 @@ def returned(view: View, fo: Failover, c: Campaign, now: float) -> str:
     if fo.phase == "Fencing" and complete:
         return ""
     return f"{RETURNED}: {node} renewed its heartbeat {now - pulse.changed_at:.1f}s ago, before its power was cut"
+
+
+def _stirs(view: View, fo: Failover, c: Campaign, now: float) -> str:
+    """The kubelet's heartbeat or the agent's report moved: what is not cut yet is spared for that, too.
+
+    Since the first renewal that was missed; a person has seen what moved before the answer.
+    """
+    node, pulse = fo.spec.node, view.heartbeats.pulses.get(fo.spec.node)
+    if view.fresh(node, now):
+        return f"{RETURNED}: {node} renews its heartbeat"
+    unasked = fo.status is not None and fo.status.answered_by == "policy" and pulse is not None
+    since = pulse.changed_at + view.interval() if pulse and unasked else c.phase_since
+    state = view.nodes.get(node)
+    if view.node_moved.get(node, -math.inf) > since and state is not None and state.ready == "True":
+        return f"{RETURNED}: the kubelet of {node} renewed its heartbeat"
+    if view.uptime_seen.get(node, ("", -math.inf))[1] > since:
+        return f"{RETURNED}: the agent of {node} reported"
+    return ""
 
 
 def _awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
@@ -232,6 +252,13 @@ def _aborting(view: View, fo: Failover) -> bool:
     return bool(held) and not all(a.intent == "Hold" for a in held)
 
 
+def _why_aborting(fo: Failover) -> str:
+    """Why an abort that has begun was begun: by a person's Dismiss, which has to be remembered, or by a sign of life."""
+    approval, status = fo.spec.approval, fo.status
+    asked = approval is not None and status is not None and approval.evidence == status.evidence
+    return dismissal(approval) if approval is not None and asked and approval.answer == "Dismiss" else RETURNED
+
+
 def abort(view: View, fo: Failover, c: Campaign, why: str, now: float) -> list[Effect]:
     """Give the targets back at a new epoch first, then switch on what we cut, then end it."""
     status, pair_status = fo.status, view.status
@@ -245,11 +272,22 @@ def abort(view: View, fo: Failover, c: Campaign, why: str, now: float) -> list[E
     effects: list[Effect] = []
     if status.shots and not power_on(view, fo, c, now, effects):
         return effects
-    return write_failover(view, fo, why, phase="Aborted", shots=())
+    return write_failover(view, fo, why + still_off(view, fo, c), phase="Aborted", shots=())
+
+
+def still_off(view: View, fo: Failover, c: Campaign) -> str:
+    """What is to be said about feeds that were cut and did not take their order on; empty: all did."""
+    shots = fo.status.shots if fo.status else ()
+    feeds = [Feed(s.device_name, s.outlet) for s in shots]
+    left = [str(f) for f in feeds if f not in c.on_done and not view.board_refusal(fo.spec.node)]
+    return f"; {', '.join(left)} did not take the order on and may be off: look at it" if left else ""
 
 
 def power_on(view: View, fo: Failover, c: Campaign, now: float, effects: list[Effect]) -> bool:
-    """Order every feed on that was cut; True once all are acknowledged. A new leader lets late shots pass first."""
+    """Order every feed on that was cut; True once all are acknowledged, or nobody waits any more for what is left.
+
+    A new leader lets late shots pass first.
+    """
     status = fo.status
     assert status is not None
     assert view.status is not None
@@ -258,13 +296,13 @@ def power_on(view: View, fo: Failover, c: Campaign, now: float, effects: list[Ef
     invariants.check_power_on(view.status, fo.spec.node)
     feeds = [Feed(s.device_name, s.outlet) for s in status.shots]
     left = [f for f in feeds if f not in c.on_done and not changed_device(view, fo, f)]
-    if not left:
+    if not left or (now - c.on_began > ON_PATIENCE and not c.on_ops):
         return True
     ready_at = max(view.led_at + SHOT_DEADLINE, _shots_over(c), c.on_at + ON_RETRY)
     if now < ready_at or c.on_ops:
         view.wake_by(ready_at if now < ready_at else now + ON_RETRY)
         return False
-    c.on_at = now
+    c.on_at, c.on_began = now, min(c.on_began, now)
     for feed in left:
         op = view.next_op()
         c.on_ops[op] = feed
@@ -345,7 +383,8 @@ def _powering_on(view: View, fo: Failover, c: Campaign, now: float) -> list[Effe
         if not power_on(view, fo, c, now, effects):
             return effects
         view.powered_on[fo.spec.node] = now
-        return write_failover(view, fo, f"{fo.spec.node} was ordered on and boots", phase="PoweringOn", shots=())
+        message = f"{fo.spec.node} was ordered on and boots{still_off(view, fo, c)}"
+        return write_failover(view, fo, message, phase="PoweringOn", shots=())
     if view.fresh(fo.spec.node, now) and view.boot(fo.spec.node) != fs.certificate.boot_id:
         return write_failover(view, fo, f"{fo.spec.node} is back in boot {view.boot(fo.spec.node)}", phase="Complete")
     limit = c.phase_since + seconds(fo.spec.policy.boot_timeout)
@@ -361,7 +400,7 @@ def _blocked(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     assert status is not None
     back = returned(view, fo, c, now)
     if back or _aborting(view, fo):
-        return [] if view.busy else abort(view, fo, c, back or RETURNED, now)
+        return [] if view.busy else abort(view, fo, c, back or _why_aborting(fo), now)
     approval = valid_answer(view, fo, now)
     if approval is not None and not view.busy:
         return _answered_blocked(view, fo, c, approval, now)
@@ -404,8 +443,10 @@ def _confirm_dead(view: View, fo: Failover, c: Campaign, approval: Approval, now
         return fencing.ask(view, fo, fencing.attempt(status, c.level), c.final_nonce)
     settled = c.asked_at + max(seconds(fo.spec.policy.confirm.settle), view.timeout())
     veto = fencing.vetoes(view, fo, c, now) or (partner_unable(view, fo.spec.partner, fo.spec.targets, now))
+    if now - c.beat_at < view.timeout():
+        veto = f"{fo.spec.node} renewed its heartbeat {now - c.beat_at:.1f}s ago"
     disks, waiting = fencing.disk_proofs(view, fo, c, now)
-    if (veto or waiting) and now - c.asked_at > fencing.NONCE_PATIENCE:
+    if (veto or waiting) and now - c.asked_at > view.timeout() + fencing.NONCE_PATIENCE:
         c.begin_level(-1)
         return fencing.block(view, fo, c, [veto or waiting, f"{approval.by}'s word does not outweigh that"])
     if veto or waiting or now < settled:

@@ -12,6 +12,7 @@ import math
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Certificate, DiskProof, Failover, FailoverStatus, FeedProof
 from ostkeeper.api.failover import Shot as ShotRecord
+from ostkeeper.api.oss import PeerReport
 from ostkeeper.api.osspair import Nonce
 from ostkeeper.core import invariants
 from ostkeeper.core.able import (
@@ -35,6 +36,8 @@ READ_MAX_AGE = 1.0
 """Seconds: a quorum read older than this when the shot is due is made again."""
 NONCE_PATIENCE = 15.0
 """Seconds for which the partner may take to answer the last nonce."""
+UNSENT_TRIES = 2
+"""How often a level is tried again of which an off never left: its deadline passed, or its device cannot be opened."""
 LIVING = ("ReleaseOverdue", "Isolated", "Sick")
 """Verdicts about a server that lives: its heartbeat is no reason to spare it, a person has chosen."""
 
@@ -99,15 +102,17 @@ def confirm(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     """After the last off: rounds, the BMC beside the level, nonces, vetoes, settle; in the end the certificate."""
     status = fo.status
     assert status is not None
-    if any(not shot.sent and math.isfinite(shot.ended) for shot in c.shots.values()):
-        c.begin_level(status.level)  # the deadline came first, nothing was sent: read again, shoot again
-        return []
     if not math.isfinite(c.last_ack):
+        return []
+    unsent = [f"{feed} was not sent its off: {shot.detail}" for feed, shot in c.shots.items() if not shot.sent]
+    if unsent and c.unsent < UNSENT_TRIES:
+        c.unsent += 1
+        c.begin_level(status.level)  # the deadline came first: read again, shoot again
         return []
     effects = _readings(view, fo, c, now)
     rounds = c.rounds
     assert rounds is not None
-    veto = rounds.failure or vetoes(view, fo, c, now)
+    veto = "; ".join(unsent) or rounds.failure or vetoes(view, fo, c, now)
     if veto:
         c.failures.append(f"level {fo.spec.policy.levels[status.level].name}: {veto}")
         return effects + ([] if view.busy else next_level(view, fo, c))
@@ -179,7 +184,8 @@ def vetoes(view: View, fo: Failover, c: Campaign, now: float) -> str:
     peer = report.peer if report else None
     dead = fo.spec.evidence.boot_id
     asked = c.final_nonce and report and report.nonce and report.nonce.value == c.final_nonce
-    if asked and peer and peer.state == "Answering" and peer.boot_id in ("", dead):
+    late = now - c.last_ack > view.timeout() + NONCE_PATIENCE
+    if asked and late and _answers(peer, dead):
         return f"{fo.spec.node} still answers on the network as boot {dead}"
     if asked and report and report.nonce:
         held = [a.target for a in view.held_by(fo.spec.node)]
@@ -192,6 +198,11 @@ def vetoes(view: View, fo: Failover, c: Campaign, now: float) -> str:
     if math.isfinite(c.beat_at) and c.beat_at > c.last_ack and now - c.last_ack > 3 * view.timeout() + settle:
         return f"heartbeats of boot {dead} go on after the off"
     return ""
+
+
+def _answers(peer: PeerReport | None, dead: str) -> bool:
+    """Whether the network witness still shows the boot that is to be dead. It takes the heartbeat's time-out to be Silent."""
+    return peer is not None and peer.state == "Answering" and peer.boot_id in ("", dead)
 
 
 def attempt(status: FailoverStatus, level: int) -> int:
@@ -222,7 +233,7 @@ def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         settled = max(settled, c.beat_at + view.timeout())
     disks, waiting = disk_proofs(view, fo, c, now)
     if waiting:
-        if now - c.asked_at > NONCE_PATIENCE:
+        if now - c.asked_at > view.timeout() + NONCE_PATIENCE:
             c.partner_missing = True
             return block(view, fo, c, [waiting])
         return []
@@ -273,6 +284,8 @@ def disk_proofs(view: View, fo: Failover, c: Campaign, now: float) -> tuple[tupl
         return (), f"{fo.spec.partner}, who must read the disks, has no fresh heartbeat"
     if report.nonce is None or report.nonce.value != c.final_nonce:
         return (), f"{fo.spec.partner} has not answered nonce {c.final_nonce}"
+    if _answers(report.peer, fo.spec.evidence.boot_id):
+        return (), f"{fo.spec.node} still answers on the network, as {fo.spec.partner} sees it"
     disks = {d.target: d for d in report.nonce.disks}
     proofs = []
     for a in view.held_by(fo.spec.node):

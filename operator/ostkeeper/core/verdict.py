@@ -16,7 +16,6 @@ from ostkeeper.api.failover import Evidence, Witness
 from ostkeeper.core.digest import digest
 from ostkeeper.core.view import View
 
-
 DISK_LAG = 15.0
 """Seconds for which a disk may read Advancing after its writer's death: twice MMP's update interval of 5 s, and a report."""
 
