@@ -70,6 +70,13 @@ class Agents:
 
         self.world.clock.after(ANSWER_TIME, answer)
 
+    def _answer_again(self, server: Server) -> None:
+        """An open question is answered by what is so now."""
+        nonce = server.seen.status.nonce if server.seen and server.seen.status else None
+        if nonce and nonce.open and server.answer and server.answer.value == nonce.value:
+            answer = self.world.floor.answer(server, nonce.value, nonce.failover, nonce.level, self.world.now)
+            server.answer = answer
+
     # --- every half second
 
     def _turn(self, server: Server) -> None:
@@ -98,7 +105,7 @@ class Agents:
     def _renew(self, server: Server) -> None:
         if not self._reaches(server) or self.world.now - server.lease_at < self._interval(server) - 0.01:
             return
-        if server.refusal:
+        if server.refusal or self._wrong_board(server):
             return
         server.lease_at = self.world.now
         oss = self.world.store.find(OSS, server.name)
@@ -108,11 +115,18 @@ class Agents:
         self.leases[server.name] = beat
         self.world.beat(beat)
 
+    def _wrong_board(self, server: Server) -> bool:
+        """Another machine under a pinned name gets no lease and no mount."""
+        status = server.seen.status if server.seen else None
+        pinned = next((b.system_uuid for b in status.boards if b.node == server.name), "") if status else ""
+        return pinned not in ("", server.board or f"board-{server.name}")
+
     def _report(self, server: Server) -> None:
         """Write the report when it says something new, or once a minute."""
         if not self._reaches(server):
             return
         now = self.world.now
+        self._answer_again(server)
         status = self.world.floor.report(server, self._timeout(server))
         told = server.reported
         same = told is not None and _content(status) == _content(told)
@@ -138,7 +152,7 @@ class Agents:
 
     def _act(self, server: Server) -> None:
         """Mount, let go, or stop the machine, as the pair last seen says."""
-        if not server.lives or server.refusal:
+        if not server.lives or server.refusal or self._wrong_board(server):
             return
         for target in sorted(self.world.floor.disks):
             grant = grant_for(server, target)
@@ -160,7 +174,7 @@ class Agents:
     def _stop(self, server: Server, target: str) -> None:
         """Rule 5: its successor has it; never unmount over it."""
         server.stops += 1
-        self.world.log.fault(f"{server.name} stops its machine: {target} is served elsewhere")
+        self.world.log.world_says(f"{server.name} stops its machine: {target} is served elsewhere")
         self.world.floor.reset(server)
 
     def _begin(self, server: Server, grant: Assignment) -> None:

@@ -49,7 +49,7 @@ class Device:
     name: str
     bmc_of: str = ""
     fault: str = ""
-    """silent: answers nothing. stuck: acknowledges, switches nothing. lies: the same, and reads OFF. deaf: takes an off,
+    """silent: answers nothing. stuck: acknowledges, switches nothing. lying: the same, and reads OFF. deaf: takes an off,
     then falls silent. slow: acknowledges late. reads-on: reads ON whatever is so."""
     outlets: dict[str, bool] = field(default_factory=dict)
     boots: int = 1
@@ -202,7 +202,7 @@ class Floor:
         """An order arrives. Returns whether it is acknowledged."""
         if self.silent(device):
             return False
-        if device.fault in ("stuck", "lies") and not on:
+        if device.fault in ("stuck", "lying") and not on:
             return True
         if device.bmc_of:
             self.servers[device.bmc_of].chassis = on
@@ -222,7 +222,7 @@ class Floor:
         if self.silent(device):
             return PowerReading(PowerState.UNKNOWN, began, ended, detail=f"{device.name}: no answer in time")
         on = self.servers[device.bmc_of].chassis if device.bmc_of else device.outlets[outlet]
-        on = (on and device.fault != "lies") or device.fault == "reads-on"
+        on = (on and device.fault != "lying") or device.fault == "reads-on"
         state = PowerState.ON if on else PowerState.OFF
         return PowerReading(state, began, ended, boot=device.boot, watts=device.watts)
 

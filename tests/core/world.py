@@ -67,6 +67,8 @@ class World:
         self.nodes: dict[str, e.NodeState] = {}
         self.leader = ""
         self.operator: Operator | None = None
+        self.sleeper: Operator | None = None
+        """An operator that was frozen and still believes that it leads."""
         self.terms = 0
         self.writes: list[Write | e.CutPower] = []
         """Every write that was committed and every off that left, in order."""

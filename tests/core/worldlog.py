@@ -10,6 +10,7 @@ from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.core import events as e
+from ostkeeper.core.power import Feed, PowerState
 
 if TYPE_CHECKING:
     from core.world import World
@@ -25,19 +26,35 @@ class WorldLog:
         self.world = world
         self.lines: list[str] = []
         self.muted = False
+        self.read: dict[Feed, PowerState] = {}
+        """What each feed read last."""
 
     def fault(self, text: str) -> None:
         """Something happens to the floor, or a person does something."""
         if not self.muted:
             self.lines.append(f"{self.world.now - self.world.zero:6.1f}s  ! {text}")
 
+    def world_says(self, text: str) -> None:
+        """What came of an event on the floor, beside what the machine did."""
+        if not self.muted:
+            self.lines.append(f"{self.world.now - self.world.zero:6.1f}s  * {text}")
+
     def stepped(self, event: e.Event, effects: Iterable[e.Effect]) -> None:
-        """The machine took an event in. Only what it did something about is worth a line."""
-        said = effect_lines(effects, self.world.zero)
-        if self.muted or not said:
+        """The machine took an event in. Only what it did something about is worth a line, and a feed that reads anew.
+
+        A round like the one before it is not.
+        """
+        given = list(effects)
+        said = effect_lines(given, self.world.zero)
+        news = False
+        if isinstance(event, e.PowerRead):
+            news = self.read.get(event.feed) != event.reading.state
+            self.read[event.feed] = event.reading.state
+        again = isinstance(event, e.Tick | e.PowerRead) and all(isinstance(x, (e.ReadPower, *MUTED)) for x in given)
+        if self.muted or not (news or (said and not again)):
             return
         self.lines.append(f"{self.world.now - self.world.zero:6.1f}s  {event_line(event)}")
-        self.lines += [f"           > {line}" for line in said]
+        self.lines += [f"           > {line}" for line in ([] if again else said)]
 
 
 def event_line(event: e.Event) -> str:
