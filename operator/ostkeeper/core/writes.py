@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ostkeeper.api.common import Condition
 from ostkeeper.api.failover import Failover, FailoverStatus, Phase, TimelineEntry
 from ostkeeper.api.osspair import Assignment, Intent, OSSPairStatus, Warrant
+from ostkeeper.api.phases import ANSWERABLE, TERMINAL
 from ostkeeper.core import invariants
 from ostkeeper.core.events import CreateFailover, Effect, ReadAll, Tell, WriteFailover, WritePair
 from ostkeeper.core.view import View
@@ -62,7 +64,8 @@ def write_failover(view: View, failover: Failover, message: str, *, phase: Phase
     timeline = (*base.timeline, entry)
     if len(timeline) > TIMELINE:
         timeline = (timeline[0], *timeline[-TIMELINE + 1 :])
-    fields = {"phase": phase, "message": message[:4096], "timeline": timeline}
+    conditions = failover_conditions(phase, message, failover.metadata.generation)
+    fields = {"phase": phase, "message": message[:4096], "timeline": timeline, "conditions": conditions}
     after = base.model_copy(update={**fields, **update, "observed_generation": failover.metadata.generation})
     invariants.check_failover(failover, after)
     op = view.busy = view.next_op()
@@ -71,6 +74,22 @@ def write_failover(view: View, failover: Failover, message: str, *, phase: Phase
         kind = "Warning" if phase in ("AwaitingApproval", "Blocked", "Fencing") else "Normal"
         effects += tell(view, failover, kind, phase, message)
     return effects
+
+
+def failover_conditions(phase: Phase, message: str, generation: int) -> tuple[Condition, ...]:
+    """Ready: it has ended well. Stalled: a person is needed. Reconciling: it is being carried out."""
+    stalled, ended = phase in ANSWERABLE, phase in TERMINAL
+    states = {"Ready": phase == "Complete", "Reconciling": not stalled and not ended, "Stalled": stalled}
+    return tuple(
+        Condition(
+            type=type_,
+            status="True" if true else "False",
+            reason=phase,
+            message=message[:4096],
+            observed_generation=generation,
+        )
+        for type_, true in states.items()
+    )
 
 
 def tell(view: View, failover: Failover, kind: str, reason: str, message: str) -> list[Effect]:
