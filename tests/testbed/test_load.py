@@ -57,7 +57,7 @@ async def test_record_that_is_gone_is_reported(tmp_path: Path) -> None:
         await mount(lab.one, image)
         await written(load, image.target)
         lock = f"/run/testbed/load/{image.short}.lock"
-        await must(lab.one, "flock", lock, "sh", "-c", f"sed -i 3d {image.mount_point}/load/*")
+        await must(lab.one, "flock", lock, "sh", "-c", f"sed -i '/ 2 /d' {image.mount_point}/load/*")
         records = await load.check([lab.one, lab.two])
         assert records.lost == 1
         assert records.missing == [f"{image.target} {lab.one.boot_id} 2"]

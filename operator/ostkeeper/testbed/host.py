@@ -187,6 +187,7 @@ class Host:
             # Before it told us its PID, killing its parent is what kills it (--kill-child).
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+        await self._switch.detach(self.name)
         self._thaw_all()
         if process is not None:
             await process.wait()
@@ -250,10 +251,10 @@ class Host:
             if not self.stalled:
                 return
             self.stalled = False
+            self._thaw("stall")  # first, since our descriptors would make the umount that waits at the gate fail: busy
             with contextlib.suppress(OSError):
                 self._path("/run/testbed/stalled.gate").unlink()
             self._close_stall_gate()  # whoever waits there goes on
-            self._thaw("stall")
 
     async def _freeze(self, why: str) -> None:
         frozen = self._frozen[why]

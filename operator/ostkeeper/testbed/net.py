@@ -35,6 +35,11 @@ def pdu_address(number: int) -> str:
     return _address(2, number, number)
 
 
+def hardware_address(address: str) -> str:
+    """The MAC address of a server, the same at every boot: with a new one its partner would talk to the old for seconds."""
+    return "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+
+
 def _address(net: int, last: int, number: int) -> str:
     if not 1 <= number <= 200:
         raise ValueError(f"number {number}: the testbed's address plan has room for 1 to 200")
@@ -137,7 +142,7 @@ class Switch:
         with contextlib.suppress(CommandFailed):
             await self._ip(f"link del {_port(host)}")
         await self._ip(
-            f"link add {_port(host)} type veth peer name eth0 netns {pid}",
+            f"link add {_port(host)} type veth peer name eth0 address {hardware_address(address)} netns {pid}",
             f"link set {_port(host)} master br0 up",
         )
         lines = ["link set lo up", f"addr add {address}/{PREFIX} dev eth0", "link set eth0 up"]
