@@ -18,6 +18,7 @@ from typing import Protocol
 
 from ostkeeper.controller.client import Api, ApiError
 from ostkeeper.controller.objects import Json
+from ostkeeper.controller.once import Once
 from ostkeeper.ports import Clock
 
 logger = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ class Elector:
         """When the last successful renewal began."""
         self.term = ""
         """The term that we lead; empty: we do not."""
+        self._said = Once(logger, clock)
         self._observed = ("", 0.0)
         """The version of another's record, and when it was first seen."""
 
@@ -129,7 +131,9 @@ class Elector:
         try:
             await (self._renew(began) if self.term else self._acquire(began))
         except ApiError as error:
-            logger.info("leader lease: %s", error)
+            self._said.say(f"leader lease: {error}")
+        else:
+            self._said.forget()
         if self.term and not self.leading(now := self._clock.monotonic()):
             self._end(f"its last renewal began {now - self._renewed:.1f}s ago")
 

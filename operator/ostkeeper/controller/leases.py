@@ -16,6 +16,7 @@ from ostkeeper.controller import objects
 from ostkeeper.controller.client import Api, ApiError
 from ostkeeper.controller.cluster import AGENT_LEASES
 from ostkeeper.controller.objects import Json
+from ostkeeper.controller.once import Once
 from ostkeeper.controller.watch import Watch
 from ostkeeper.core.events import Beat
 from ostkeeper.core.heartbeats import CANARY_GAP, CANARY_INTERVAL, Heartbeats
@@ -49,12 +50,13 @@ class Leases:
         self._path = f"{AGENT_LEASES}/{CANARY}{name}"
         self._name, self._token = CANARY + name, token
         self._beaten, self._proven, self._went_back = beaten, proven, went_back
-        self._watch = Watch(api, AGENT_LEASES, self._seen, SILENCE, went_back)
+        self._watch = Watch(api, AGENT_LEASES, self._seen, SILENCE, Once(logger, clock), went_back)
         self._count = 0
         self._version = 0
         self._began: OrderedDict[str, float] = OrderedDict()
         """When each canary that was not seen yet began to be written."""
         self._asked = asyncio.Event()
+        self._said = Once(logger, clock)
 
     async def run(self) -> None:
         """Watch and renew the canary until cancelled."""
@@ -98,7 +100,9 @@ class Leases:
             try:
                 await self._write(began)
             except ApiError as error:
-                logger.info("the canary lease was not renewed, nothing counts as late meanwhile: %s", error)
+                self._said.say(f"the canary lease was not renewed, and nothing counts as late meanwhile: {error}")
+            else:
+                self._said.forget()
             self._check_watch(began)
             rest = began + CANARY_INTERVAL - self._clock.monotonic()
             try:

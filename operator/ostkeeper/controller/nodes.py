@@ -7,13 +7,18 @@ five minutes only. A cluster where this is forbidden, or servers that are no Nod
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from ostkeeper.controller.client import Api
 from ostkeeper.controller.cluster import NODE_LEASES, NODES
 from ostkeeper.controller.objects import Json, node_state
+from ostkeeper.controller.once import Once
 from ostkeeper.controller.watch import Watch
 from ostkeeper.core.events import NodeState
+from ostkeeper.ports import Clock
+
+logger = logging.getLogger(__name__)
 
 SILENCE = 120.0
 """Seconds without a byte: bookmarks come about once a minute."""
@@ -22,13 +27,13 @@ SILENCE = 120.0
 class Nodes:
     """Both watches. `seen` gets the state of each Node that moved; states without a Node are not shown."""
 
-    def __init__(self, api: Api, seen: Callable[[NodeState], None]) -> None:
+    def __init__(self, api: Api, clock: Clock, seen: Callable[[NodeState], None]) -> None:
         self._seen = seen
         self._nodes: dict[str, Json] = {}
         self._leases: dict[str, Json] = {}
         self._watches = (
-            Watch(api, NODES, self._node, SILENCE),
-            Watch(api, NODE_LEASES, self._lease, SILENCE),
+            Watch(api, NODES, self._node, SILENCE, Once(logger, clock)),
+            Watch(api, NODE_LEASES, self._lease, SILENCE, Once(logger, clock)),
         )
 
     async def run(self) -> None:

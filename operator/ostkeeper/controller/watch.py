@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ostkeeper.controller.client import Api, ApiError
 from ostkeeper.controller.objects import Json
+from ostkeeper.controller.once import Once
 
-logger = logging.getLogger(__name__)
 BACKOFF_FIRST = 0.2
 BACKOFF_MOST = 5.0
 LINE_LIMIT = 4 * 1024 * 1024
@@ -33,6 +32,7 @@ class Watch:
     silence: float
     """Seconds without a byte after which the stream counts as dead. A collection that moves rarely needs bookmarks: those
     come about once a minute."""
+    said: Once
     went_back: Callable[[], None] = field(default=lambda: None)
     """Called when a LIST is older than what was seen before: etcd was restored."""
     _version: str = ""
@@ -72,7 +72,7 @@ class Watch:
         if error.status:
             self._version = ""
         if error.status != 410:
-            logger.info("watch of %s: %s", self.path, error)
+            self.said.say(f"watch of {self.path}: {error}")
         await asyncio.sleep(self._backoff * random.uniform(0.5, 1.0))
         self._backoff = min(BACKOFF_MOST, self._backoff * 2)
 
@@ -93,6 +93,7 @@ class Watch:
             rest = b""
             while chunk := await lines.readany():
                 self._backoff = BACKOFF_FIRST
+                self.said.forget()
                 *whole, rest = (rest + chunk).split(b"\n")
                 for line in whole:
                     self._take(line)
