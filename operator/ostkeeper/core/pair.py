@@ -56,7 +56,9 @@ class PairMachine:
         """Take one event in; return what is to be done. Raises InvariantBroken rather than break a safety rule."""
         self._take(event, now)
         self.view.wake = math.inf
+        self.view.memo = {}
         effects = plan(self.view, now)
+        self.view.memo = None
         self.wake_at = self.view.wake
         return effects
 

@@ -164,7 +164,13 @@ def witnesses_of(view: View, node: str, now: float) -> Witnesses:
 def verdict_of(view: View, node: str, now: float) -> Verdict:
     """What is made of one server of the pair, now."""
     assert view.pair is not None
-    return judge(witnesses_of(view, node, now), node, view.pair.partner_of(node))
+    made = view.memo.get(node) if view.memo is not None else None
+    if isinstance(made, Verdict):
+        return made
+    verdict = judge(witnesses_of(view, node, now), node, view.pair.partner_of(node))
+    if view.memo is not None:
+        view.memo[node] = verdict
+    return verdict
 
 
 def _heartbeat(view: View, node: str, now: float) -> Life:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
@@ -73,6 +74,8 @@ class View:
     """When an orderly Release was first seen, by target."""
     refused: str = ""
     """What the API server refused to store last; empty when all is well."""
+    memo: dict[str, Any] | None = None
+    """What was made of the servers in this one step, in which nothing that it rests on changes; None outside of a step."""
     ops: int = 0
     busy: int = 0
     """The one write or quorum read that decisions wait for; 0: none is under way."""
