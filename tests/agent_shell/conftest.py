@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent.disks import SharedDisk, make_image, private_mounts
+from agent_shell.floor import NODES, manifests
 from ostkeeper.testbed import identities
 from ostkeeper.testbed.controlplane import ControlPlane
-
-REPO = Path(__file__).parents[2]
-NODES = ("oss1", "oss2")
 
 
 @pytest.fixture(scope="session")
@@ -22,8 +20,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
     async def start() -> None:
         await plane.start()
-        parts = [REPO / "deploy" / part for part in ("namespaces", "rbac", "policies")]
-        await plane.apply([REPO / "crds", *parts])
+        await plane.apply(manifests())
 
     asyncio.run(start())
     yield plane

@@ -20,6 +20,7 @@ from ostkeeper.agent.run import Agent, Settings
 from ostkeeper.api.common import API_VERSION
 from ostkeeper.api.failover import Certificate
 from ostkeeper.core.digest import certificate_digest
+from ostkeeper.testbed import identities
 from ostkeeper.testbed.controlplane import ControlPlane
 from ostkeeper.testbed.controlplane_client import ApiClient, ApiError
 from waiting import wait_for_async
@@ -28,6 +29,7 @@ Json = dict[str, Any]
 TARGET = "scratch-OST0000"
 APIS = f"/apis/{API_VERSION}"
 BOARD = "11111111-2222-3333-4444-555555555555"
+NODES = ("oss1", "oss2")
 DEAD_BOOT = "99999999-0000-0000-0000-000000000001"
 
 
@@ -178,6 +180,20 @@ POLICY: Json = {
     "bootTimeout": "15m",
     "releaseTimeout": "5m",
 }
+
+
+@contextlib.asynccontextmanager
+async def own_plane(directory: Path) -> AsyncIterator[ControlPlane]:
+    """A control plane that the test may stop."""
+    async with ControlPlane(directory, identities=identities.everyone(NODES)) as plane:
+        await plane.apply(manifests())
+        yield plane
+
+
+def manifests() -> list[Path]:
+    """CRDs, the agents' RBAC and namespaces, the admission policies."""
+    repo = Path(__file__).parents[2]
+    return [repo / "crds", *(repo / "deploy" / part for part in ("namespaces", "rbac", "policies"))]
 
 
 @contextlib.asynccontextmanager

@@ -1,12 +1,13 @@
 """The agent on a real API server and a real disk: its lease, its report, mounts, releases, nonces, the certified fast path."""
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
 from agent.disks import SharedDisk
-from agent_shell.floor import TARGET, floor
+from agent_shell.floor import TARGET, floor, own_plane
 from ostkeeper.testbed.controlplane import ControlPlane
 from waiting import wait_for_async
 
@@ -108,3 +109,57 @@ async def test_machine_stops_without_unmounting_when_its_target_is_served_elsewh
         await made.assign(3, "Serve", node="oss2", warrant={"adopted": {"nonce": "another"}})
         await wait_for_async(lambda: made.stopped, 5.0, "the machine is stopped")
         assert made.mount_point.is_mount()
+
+
+async def test_api_server_that_goes_away_and_comes_back_changes_no_mount(
+    shared_disk: SharedDisk, tmp_path: Path
+) -> None:
+    async with own_plane(tmp_path / "plane") as plane, floor(plane, shared_disk, tmp_path) as made, made.agent():
+        await made.assign(1, "Serve")
+        await made.reported("Mounted")
+        await plane.stop_apiserver()
+        await plane.start_apiserver()
+        before = (await made.lease())["spec"]["renewTime"]
+
+        async def beats() -> bool:
+            return bool((await made.lease())["spec"]["renewTime"] > before)
+
+        await wait_for_async(beats, 15.0, "the heartbeat is back")
+        assert made.mount_point.is_mount()
+        assert not made.stopped
+        await made.assign(2, "Release")
+        assert (await made.reported("Unmounted", 30.0))["released"]["epoch"] == 2
+
+
+async def test_agents_heartbeat_goes_on_while_its_mount_hangs(
+    plane: ControlPlane, shared_disk: SharedDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mount that hangs is played by a `mount` in PATH that waits for a FIFO; the agent is restarted in between."""
+    gate, tools = tmp_path / "gate", tmp_path / "bin"
+    os.mkfifo(gate)
+    tools.mkdir()
+    (tools / "mount").write_text(f'#!/bin/sh\nread -r _ < {gate}\nexec /bin/mount "$@"\n')
+    (tools / "mount").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    async with floor(plane, shared_disk, tmp_path) as made:
+        async with made.agent():
+            await made.assign(1, "Serve")
+            assert (await made.reported("Mounting"))["child"] is True
+            before = (await made.lease())["spec"]["renewTime"]
+
+            async def beats() -> bool:
+                return bool((await made.lease())["spec"]["renewTime"] > before)
+
+            await wait_for_async(beats, 10.0, "the heartbeat goes on")
+        async with made.agent():
+
+            async def refused() -> bool:
+                target = await made.reported("Refused")
+                return (target["reason"], target["child"]) == ("ChildAlive", True)
+
+            await wait_for_async(refused, 10.0, "the child of the earlier agent is told of")
+            await made.status(1, nonce={"value": "n1", "open": True})
+            assert (await made.answered("n1"))["children"] == [TARGET]
+            gate.write_text("go\n")
+            mounted = await made.reported("Mounted")
+            assert mounted["epoch"] == 1

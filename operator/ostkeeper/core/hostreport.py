@@ -64,7 +64,7 @@ def _state(host: Host, target: Target) -> tuple[State, tuple[str, str]]:
     if target.mounts and host.record(target.name) is None:
         where = ", ".join(mount.mount_point for mount in target.mounts)
         return "ForeignMount", ("ForeignMount", f"mounted on {where}, but not by ostkeeper: left alone")
-    if target.busy == "unmount" or (_released(host, target) and (target.mounts or target.failed)):
+    if target.busy == "unmount" or _letting_go(host, target):
         return "Unmounting", failed
     if target.mounts:
         return "Mounted", failed
@@ -75,10 +75,12 @@ def _state(host: Host, target: Target) -> tuple[State, tuple[str, str]]:
     return "Unmounted", target.refused or ("", "")
 
 
-def _released(host: Host, target: Target) -> bool:
-    """A Release names this server."""
+def _letting_go(host: Host, target: Target) -> bool:
+    """A Release names this server, and it was not carried out yet."""
     grant = host.assignment(target.name)
-    return grant is not None and grant.node == host.server.node and grant.intent == "Release"
+    if grant is None or (grant.node, grant.intent) != (host.server.node, "Release"):
+        return False
+    return target.released is None or target.released.epoch != grant.epoch
 
 
 def _epoch(host: Host, target: Target) -> int:
