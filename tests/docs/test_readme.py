@@ -20,7 +20,7 @@ pytestmark = pytest.mark.scenario
 CAMEL = re.compile(r"[A-Z][a-z]+[A-Z][A-Za-z]*|[A-Z]{2,}[a-z]\w*")
 EXAMPLES = [yaml.safe_load(block.text) for block in readme.blocks("yaml")]
 BLOCKED_BY = (
-    ("core/fencing.py", ("vetoes", "disk_proofs", "spared")),
+    ("core/fencing.py", ("confirm", "vetoes", "disk_proofs", "spared")),
     ("core/able.py", ("partner_unable", "_soaking", "changed_device")),
     ("core/campaign.py", ("_judge",)),
     ("core/view.py", ("reads_all", "board_refusal")),

@@ -63,7 +63,7 @@ def _texts(function: ast.FunctionDef) -> Iterator[str]:
         if isinstance(node, ast.JoinedStr):
             parts = [part.value for part in node.values if isinstance(part, ast.Constant)]
             longest = max((str(part).strip(" ,;:()") for part in parts), key=len, default="")
-            if len(longest) >= 5:
+            if " " in longest:
                 yield longest
 
 
