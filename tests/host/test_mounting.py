@@ -332,3 +332,45 @@ def test_restarted_agent_knows_its_mount_and_does_nothing() -> None:
     assert (rig.target().state, rig.target().mark) == ("Mounted", MINE)
     assert not rig.all(ev.Mount)
     assert not rig.all(ev.Unmount)
+
+
+def failed_mount(stored: ev.Remembered, disk: ev.Reading) -> Rig:
+    rig = Rig(stored=stored, disk=disk).start()
+    rig.step(ev.MountEnded(rig.one(ev.Mount).op, T, False, "MountFailed", "no"))
+    return rig
+
+
+def test_mount_by_hand_after_one_that_failed_is_foreign() -> None:
+    rig = failed_mount(ev.Remembered(), CLEAN)
+    rig.change(grant("Hold", 4))
+    rig.mounts = dict(HERE)
+    rig.look()
+    rig.read(replace(STILL, activity="Advancing"))
+    assert rig.target().state == "ForeignMount"
+    rig.change(grant("Release", 5))
+    rig.wait(10, 1.0)
+    assert not rig.all(ev.Unmount)
+
+
+def test_own_mark_of_an_earlier_boot_is_still_known_after_a_mount_that_failed() -> None:
+    rig = failed_mount(holding(OLD_BOOT), replace(STILL, mark=MINE))
+    rig.wait(2)
+    assert len(rig.all(ev.Mount)) == 2
+
+
+def test_foreign_mark_is_not_taken_for_own_after_a_mount_that_failed() -> None:
+    rig = failed_mount(ev.Remembered(), CLEAN)
+    rig.disk = STILL
+    rig.wait(3)
+    assert len(rig.all(ev.Mount)) == 1
+    assert rig.target().reason in ("MountFailed", "ForeignMark")
+
+
+def test_grant_that_is_withdrawn_before_the_mount_leaves_no_record() -> None:
+    rig = unwilling()
+    rig.willing = True
+    for asked in rig.all(ev.Remember):
+        rig.step(ev.Stored(asked.op, True))
+    rig.change(grant("Hold", 4))
+    assert rig.all(ev.Remember)[-1].mounts == {T: None}
+    assert not rig.all(ev.Mount)

@@ -69,6 +69,8 @@ class Target:
     """Reason and message of the last failure."""
     refused: tuple[str, str] | None = None
     """Reason and message of why it is not mounted although it should be."""
+    displaced: tuple[Mounted | None] | None = None
+    """The record that stood where a mount's own was written, to be put back should that mount never come about."""
     hurried: float = -math.inf
     """When a reading was asked for because the disk may have stood still for long enough."""
     unclearable: str = ""

@@ -60,6 +60,17 @@ def plan(turn: Turn, target: Target) -> None:
         _release(turn, target, grant)
     else:
         target.wish = target.refused = None
+    _put_back(turn, target)
+
+
+def _put_back(turn: Turn, target: Target) -> None:
+    """A mount that did not come about leaves no record: what is mounted by hand later is not ours, nor is its mark."""
+    if target.displaced is None or target.wish or target.busy:
+        return
+    if target.mounts or turn.host.records.get(target.name) == target.displaced[0]:
+        target.displaced = None
+    else:
+        turn.records[target.name] = target.displaced[0]
 
 
 def _read_back(turn: Turn, target: Target) -> None:
@@ -136,6 +147,7 @@ def _mount(turn: Turn, target: Target, grant: Assignment, clearing: permission.C
     wish = _read_wish(turn, target, grant)
     begun = ev.Mounted(reading.uuid, host.server.boot_id, grant.epoch)
     if host.records.get(target.name) != begun:
+        target.displaced = target.displaced or (host.records.get(target.name),)
         turn.records[target.name] = begun
         return
     if host.seen_for(target) != grant.epoch or wish.read_began == -math.inf:
