@@ -50,7 +50,7 @@ def adopt(view: View, now: float) -> list[Effect]:
     if not asked:
         return ask(view, None, -1) if nonce is None or nonce.value.startswith(f"{view.term}-") else ask_term(view, now)
     assert nonce is not None
-    if not all(_answers(view, n, nonce.value) for n in living):
+    if not all(answers(view, n, nonce.value) for n in living):
         view.wake_by(now + 1.0)
         return []
     return _assign(view, wanted, living, nonce.value, word=word)
@@ -68,7 +68,8 @@ def _unassigned(view: View, *, everything: bool) -> list[OST]:
     return found
 
 
-def _answers(view: View, node: str, value: str) -> bool:
+def answers(view: View, node: str, value: str) -> bool:
+    """Whether the server has answered exactly this nonce."""
     oss = view.osses.get(node)
     nonce = oss.status.nonce if oss and oss.status else None
     return answered(view, node) and nonce is not None and nonce.value == value

@@ -11,7 +11,6 @@ from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import PairRef
 from ostkeeper.api.phases import ORDERLY, TERMINAL
 from ostkeeper.core import adoption, drill, failover, opening, orderly
-from ostkeeper.core.able import unanswered
 from ostkeeper.core.armed import armed
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import CreateOSS, Effect, Prepare, ProveWatch
@@ -114,7 +113,9 @@ def _nonce(view: View, now: float) -> list[Effect]:
     mine = nonce is not None and nonce.value.startswith(f"{view.term}-")
     if not mine:
         return failover.ask_term(view, now) if view.status.assignments else []
-    if nonce is None or not nonce.open or unanswered(view, now) or not all(view.fresh(n, now) for n in view.servers):
+    if nonce is None or not nonce.open or not all(view.fresh(n, now) for n in view.servers):
+        return []
+    if not all(adoption.answers(view, n, nonce.value) for n in view.servers):  # an answer to an earlier one adopts nothing
         return []
     return write_pair(view, f"nonce {nonce.value} is answered", nonce=failover.closed_nonce(view))
 
