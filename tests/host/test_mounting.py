@@ -211,6 +211,16 @@ def test_mount_is_refused(case: str) -> None:
         assert rig.report.refusal.startswith(reason)
 
 
+def test_two_paths_to_one_disk_mount_neither() -> None:
+    rig = Rig(
+        osts=[ost(), ost(OTHER)], grants=[grant("Serve", 3), grant("Serve", 3, target=OTHER)], leased=False
+    ).start()
+    rig.read(replace(CLEAN, label=""), OTHER)
+    rig.step(ev.Renewed(rig.now))
+    assert not rig.all(ev.Mount)
+    assert (rig.target().reason, rig.target(OTHER).reason) == ("ClaimedTwice", "ClaimedTwice")
+
+
 def test_child_of_an_earlier_agent_blocks_its_own_target_alone() -> None:
     rig = Rig(osts=[ost(), ost(OTHER)], grants=[grant("Serve", 3), grant("Serve", 3, target=OTHER)])
     rig.disk = replace(CLEAN, ok=False, error="not yet", activity="Unreadable")
@@ -322,6 +332,9 @@ def test_unknown_cluster_mounts_nothing() -> None:
     rig.step(ev.Renewed(rig.now))
     rig.read()
     assert not rig.all(ev.Mount)
+    assert not rig.all(ev.Report)
+    rig.wait(5)
+    assert rig.report.refusal.startswith("ClusterUnknown")
     rig.step(ev.ClusterKnown("cluster-1"))
     rig.one(ev.Mount)
 

@@ -24,6 +24,8 @@ from ostkeeper.core.hoststate import Base, Host, Server, Target
 RETRY_FIRST = 1.0
 """Seconds until a failed mount or unmount is tried again; doubled with each failure in a row."""
 RETRY_MOST = 30.0
+REPORT_AT_LATEST = 5.0
+"""Seconds after the start after which it is reported that the cluster is still unknown."""
 REPORT_EVERY = 60.0
 """Seconds after which an unchanged report is written again."""
 
@@ -42,6 +44,7 @@ class HostMachine:
         self._report_op = 0
         self._reported: OSSStatus | None = None
         self._report_again_at = -math.inf
+        self._began = math.inf
         self._last: dict[type, ev.HostEffect] = {}
         self._stopping = ""
         self._stop_again_at = -math.inf
@@ -59,7 +62,7 @@ class HostMachine:
                 self._written(event, now)
             case _:
                 hostview.take(self.host, event, now)
-        self.wake_at = math.inf
+        self.wake_at, self._began = math.inf, min(self._began, now)
         return list(self._plan(now))
 
     # --- answers to effects --------------------------------------------------------------------------------------------
@@ -267,6 +270,9 @@ class HostMachine:
         """On change, and at least once a minute; one at a time."""
         host = self.host
         if host.oss is None or not host.mounts_seen or self._report_op:
+            return
+        if not host.cluster and now < self._began + REPORT_AT_LATEST:
+            self._wake(self._began + REPORT_AT_LATEST)
             return
         status = status_of(host, now)
         due = self._reported is None or status != self._reported or now >= self._report_again_at

@@ -26,8 +26,15 @@ _STILL_AFTER = 2.0
 
 
 def refuses_everything(host: Host) -> Refusal | None:
-    """Why this agent serves nothing at all: the store is corrupt, or another board is pinned under this name."""
-    return ("StoreCorrupt", host.corrupt) if host.corrupt else wrong_board(host)
+    """Why this agent serves nothing at all: the store is corrupt, the cluster has no name, or the board is another."""
+    if host.corrupt:
+        return "StoreCorrupt", host.corrupt
+    if not host.cluster:
+        return "ClusterUnknown", (
+            "the UID of namespace kube-system could not be read: epochs are remembered by it, so nothing is mounted. The "
+            "agent needs `get` on that namespace (deploy/rbac)"
+        )
+    return wrong_board(host)
 
 
 def wrong_board(host: Host) -> Refusal | None:
@@ -109,7 +116,7 @@ def _server_may_not(host: Host, target: Target, grant: Assignment, now: float) -
 
 
 def _claimed_twice(host: Host, target: Target) -> Refusal | None:
-    """Two OSTs that claim one disk, mount point or target name: none of them is mounted."""
+    """Two OSTs that claim one disk (by path, or as read), mount point or target name: none of them is mounted."""
     spec = target.ost.spec if target.ost else None
     if spec is None:
         return None
@@ -121,7 +128,9 @@ def _claimed_twice(host: Host, target: Target) -> Refusal | None:
             other.spec.mount_point == spec.mount_point,
             other.target == target.name,
         )
-        if any(same):
+        twin = host.targets.get(other.target)
+        alias = twin is not None and twin is not target and twin.uuid == target.uuid != ""
+        if any(same) or alias:
             return "ClaimedTwice", f"{target.name}: OST {key} claims the same disk, mount point or name; remove one"
     return None
 
