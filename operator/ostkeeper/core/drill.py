@@ -26,12 +26,12 @@ from ostkeeper.core.writes import read_all, write_failover, write_pair
 
 
 def refused(view: View, now: float) -> list[Effect]:
-    """A drill that may not be run gets its answer at once."""
+    """A drill that may not be run gets its answer at once, but not from a leader that has hardly seen the servers yet."""
     request = view.pair.spec.drill if view.pair else None
     if request is None or view.status is None or any(w.id == request.id for w in view.status.wiring):
         return []
     why = _refusal(view, request.node, request.level, now)
-    if not why:
+    if not why or now < view.led_at + 2 * view.timeout():
         return []
     entry = Wiring(
         node=request.node, level=request.level, id=request.id, proven=False, fingerprint="", message=f"refused: {why}"
@@ -40,9 +40,11 @@ def refused(view: View, now: float) -> list[Effect]:
 
 
 def _with(view: View, entry: Wiring) -> tuple[Wiring, ...]:
-    """All results, with this one in the place of an older one of its level."""
+    """All results, with this one in the place of an older one of its level; a refused drill voids no proof."""
     assert view.status is not None
-    old = tuple(w for w in view.status.wiring if (w.node, w.level) != (entry.node, entry.level))
+    refused = not entry.fingerprint
+    same = (entry.node, entry.level)
+    old = tuple(w for w in view.status.wiring if (w.node, w.level) != same or (refused and w.proven))
     return (*old[-15:], entry)
 
 
