@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ostkeeper.controller.client import Api, connect
+from ostkeeper.controller.client import Api, ConfigError, connect
 from ostkeeper.controller.clock import SystemClock
 from ostkeeper.controller.cluster import LEASES, KubeCluster
 from ostkeeper.controller.ears import Ears
@@ -182,16 +182,18 @@ async def operate(options: Options, wrap: Callable[[Cluster], Cluster] = lambda 
 
 
 def main(options: Options, wrap: Callable[[Cluster], Cluster] = lambda cluster: cluster) -> None:
-    """Run, and exit at once when asked to: what is under way elsewhere (kopf's watches) is nothing to wait for."""
-    code = 1
-    try:
-        with asyncio.Runner() as runner:
-            try:
-                runner.run(operate(options, wrap))
-                code = 0
-            finally:
-                if code == 0:
-                    logging.shutdown()
-                    os._exit(0)
-    finally:
+    """Run until asked to stop, and exit the process at once then: kopf's watches are nothing to wait for.
+
+    Raises ConfigError. A bug of ours ends the process with code 1 and a traceback: its restart is an amnesty.
+    """
+    with asyncio.Runner() as runner:
+        code = 0
+        try:
+            runner.run(operate(options, wrap))
+        except ConfigError:
+            raise
+        except Exception:
+            logger.exception("the operator broke")
+            code = 1
         logging.shutdown()
+        os._exit(code)
