@@ -127,8 +127,8 @@ def at_rest(**how: Any) -> World:
     world = build(**how)
     world.log.muted = True
     world.start_operator()
-    world.clock.run(1030.0)
-    world.zero = 1030.0
+    world.clock.run(1014.0)
+    world.zero = 1014.0
     world.log.muted = False
     world.writes.clear()
     return world

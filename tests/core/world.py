@@ -75,6 +75,8 @@ class World:
         self.write_hook: Callable[[Write], str] = lambda _: ""
         """Returns "" (go on), crash (committed, then the operator dies), lost (committed, the answer is lost), conflict,
         failed (not committed)."""
+        self.cut_hook: Callable[[e.CutPower], str] = lambda _: ""
+        """The same for an off that has arrived: crash, or nothing."""
         self.agents = Agents(self)
         store.watcher = self._committed
         clock.every(CANARY, self._canary, first=0.4)
@@ -243,13 +245,16 @@ class World:
         if outcome is e.Outcome.OK:
             self.writes.append(effect)
         if word == "crash":
-            if self.operator is op:
-                self.crash_operator()
-            op.alive = False
+            self._kill(op)
         elif word == "lost":
             self._answer(op, CALL_TIMEOUT, e.Wrote(effect.op, e.Outcome.FAILED, None, "the answer was lost"))
         else:
             self._answer(op, ANSWER - COMMIT, e.Wrote(effect.op, outcome, stored, detail))
+
+    def _kill(self, op: Operator) -> None:
+        if self.operator is op:
+            self.crash_operator()
+        op.alive = False
 
     def _touch(self, effect: Write) -> None:
         """Somebody else writes the object first, without changing anything that matters."""
@@ -331,6 +336,8 @@ class World:
         def arrive() -> None:
             if isinstance(effect, e.CutPower):
                 self.writes.append(effect)
+                if self.cut_hook(effect) == "crash":
+                    self._kill(op)
             if self.floor.switch(device, effect.feed.outlet, on):
                 wait = 3.0 if device.fault == "slow" else ACKNOWLEDGED - ARRIVES
                 self._answer(op, wait, e.Acked(effect.op, effect.feed, True, True))
