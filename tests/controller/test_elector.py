@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ostkeeper.controller.client import ApiError
-from ostkeeper.controller.elector import Elector, Terms
+from ostkeeper.controller.elector import Elector
+from ostkeeper.controller.options import Terms
 
 pytestmark = pytest.mark.scenario
 Json = dict[str, Any]

@@ -1,15 +1,11 @@
-"""`ostkeeper operator`: arguments of the operator. What it does stands in `controller.run`."""
+"""`ostkeeper operator`. Its flags stand in `controller.options`, what it does in `controller.run`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
-from ostkeeper.api.common import seconds
-
-if TYPE_CHECKING:
-    from ostkeeper.controller.run import Options
+from ostkeeper.controller.options import add_arguments, options
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,37 +17,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     add_arguments(command)
     command.set_defaults(run=run)
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The operator's own arguments."""
-    command.add_argument("--kubeconfig", default="", metavar="FILE", help="default: the pod's service account")
-    command.add_argument(
-        "--namespace-of-lease", default="ostkeeper-system", metavar="NS", help="default: ostkeeper-system"
-    )
-    command.add_argument("--id", default="", metavar="NAME", help="names this replica; default: the host name")
-    command.add_argument(
-        "--lease-duration", default="4s", metavar="TIME", help="unchanged for so long, another leads; default 4s"
-    )
-    command.add_argument(
-        "--renew-deadline", default="2.5s", metavar="TIME", help="a leader that cannot renew gives up; default 2.5s"
-    )
-    command.add_argument("--retry", default="500ms", metavar="TIME", help="between two attempts; default 500ms")
-
-
-def options(chosen: argparse.Namespace) -> Options:
-    """The options that were chosen. Raises ValueError with one line for the person who typed them."""
-    from ostkeeper.controller.elector import Terms
-    from ostkeeper.controller.run import Options
-
-    times = {}
-    for flag in ("lease_duration", "renew_deadline", "retry"):
-        try:
-            times[flag] = seconds(getattr(chosen, flag))
-        except ValueError as error:
-            raise ValueError(f"--{flag.replace('_', '-')}: {error}") from None
-    given = {"id": chosen.id} if chosen.id else {}
-    return Options(kubeconfig=chosen.kubeconfig, namespace=chosen.namespace_of_lease, terms=Terms(**times), **given)
 
 
 def run(chosen: argparse.Namespace) -> int:

@@ -13,37 +13,15 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from ostkeeper.controller.client import Api, ApiError
 from ostkeeper.controller.objects import Json
 from ostkeeper.controller.once import Once
+from ostkeeper.controller.options import DEFAULT_TERMS, Terms
 from ostkeeper.ports import Clock
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The durations of the election, in seconds."""
-
-    lease_duration: float = 4.0
-    """How long a record must stand unchanged before another takes over."""
-    renew_deadline: float = 2.5
-    """How long after the start of its last renewal a leader still leads."""
-    retry: float = 0.5
-    """Between two attempts, to renew as well as to acquire."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.retry < self.renew_deadline < self.lease_duration:
-            raise ValueError(
-                f"the election needs 0 < retry ({self.retry:g}s) < renew deadline ({self.renew_deadline:g}s) "
-                f"< lease duration ({self.lease_duration:g}s)"
-            )
-
-
-DEFAULT_TERMS = Terms()
 
 
 class LeaseStore(Protocol):

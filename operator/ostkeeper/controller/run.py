@@ -11,20 +11,19 @@ import logging
 import os
 import re
 import signal
-import socket
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from ostkeeper.controller.client import Api, ConfigError, connect
 from ostkeeper.controller.clock import SystemClock
 from ostkeeper.controller.cluster import LEASES, KubeCluster
 from ostkeeper.controller.ears import Ears
-from ostkeeper.controller.elector import DEFAULT_TERMS, Elector, KubeLease, Terms
+from ostkeeper.controller.elector import Elector, KubeLease
 from ostkeeper.controller.index import Index
 from ostkeeper.controller.leases import Leases
 from ostkeeper.controller.nodes import Nodes
 from ostkeeper.controller.objects import Parser
+from ostkeeper.controller.options import Options
 from ostkeeper.controller.orphans import Orphans
 from ostkeeper.controller.perform import Performer
 from ostkeeper.controller.policies import keep_trying
@@ -43,18 +42,6 @@ CALL_SHARE = 0.6
 """Part of the renew deadline that one call of the election may take: so that a second try fits in."""
 GOODBYE = 1.5
 """Seconds for letting go of the lease and the devices at SIGTERM."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the command line says."""
-
-    kubeconfig: str = ""
-    namespace: str = "ostkeeper-system"
-    """Namespace of the leader lease."""
-    id: str = field(default_factory=socket.gethostname)
-    """Names this replica, in the lease and in logs. The pod's name is a good one."""
-    terms: Terms = DEFAULT_TERMS
 
 
 class Operator:

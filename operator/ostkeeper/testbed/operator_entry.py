@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ostkeeper.api.failover import FailoverStatus, Phase
-from ostkeeper.cli import operator
 from ostkeeper.controller.client import ConfigError
+from ostkeeper.controller.options import add_arguments, options
 from ostkeeper.controller.run import main
 from ostkeeper.core.events import Outcome
 from ostkeeper.ports import Cluster, Written
@@ -96,7 +96,7 @@ def start() -> int:
     """Parse as `ostkeeper operator` does, and run."""
     parser = argparse.ArgumentParser(prog="ostkeeper.testbed.operator_entry", description=__doc__)
     parser.add_argument("--log-level", default="info")
-    operator.add_arguments(parser)
+    add_arguments(parser)
     chosen = parser.parse_args()
     logging.basicConfig(
         level=chosen.log_level.upper(),
@@ -104,7 +104,7 @@ def start() -> int:
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
     try:
-        main(operator.options(chosen), trap)
+        main(options(chosen), trap)
     except (ConfigError, ValueError) as error:
         print(f"operator_entry: {error}", file=sys.stderr)
         return 2
