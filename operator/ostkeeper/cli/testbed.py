@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ostkeeper.cli import shows
 from ostkeeper.testbed.verbparser import add_verbs
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     up.add_argument(
         "--bare", action="store_true", help="do not apply the world's manifests: a cluster to try it all on"
     )
+    shows.add(verbs)
     add_verbs(verbs)
     verbs.add_parser("down", help="end it")
     command.set_defaults(run=run)
@@ -54,6 +56,8 @@ def run(chosen: argparse.Namespace) -> int:
     """Start a world, or have the running one do a verb. Returns the exit code."""
     if chosen.verb == "up":
         return _up(chosen)
+    if chosen.verb in shows.NAMES:
+        return shows.run(chosen, _missing())
     from ostkeeper.testbed.controlclient import NoTestbed, ask
 
     typed = {name: value for name, value in vars(chosen).items() if isinstance(value, str | int | float | list | None)}

@@ -6,7 +6,7 @@ under test and must not be used to look at what they did.
 
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -66,6 +66,17 @@ class ApiClient:
     async def delete(self, path: str) -> Json:
         """DELETE `path`. Raises ApiError."""
         return await self._request("DELETE", path, None, "", {})
+
+    async def watch(self, path: str, version: str) -> AsyncIterator[Json]:
+        """Yield every event of a collection after `version`, as it arrives, until the server ends it. Raises ApiError."""
+        if self._session is None:
+            raise RuntimeError("ApiClient is used outside of its `async with`")
+        query, forever = {"watch": "1", "resourceVersion": version}, aiohttp.ClientTimeout(total=None)
+        async with self._session.get(path, params=query, timeout=forever) as response:
+            if response.status >= 400:
+                raise _refusal(response.status, await response.read())
+            async for line in response.content:
+                yield json.loads(line)
 
     async def text(self, path: str) -> str:
         """GET something that is not JSON, such as /readyz. Raises ApiError."""
