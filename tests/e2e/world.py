@@ -39,7 +39,7 @@ from waiting import wait_for_async
 Json = dict[str, Any]
 NAMESPACE = "scratch"
 BASE = "/apis/ostkeeper.dev/v1alpha1"
-LEASES = "/apis/coordination.k8s.io/v1/namespaces/ostkeeper-nodes/leases"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/ostkeeper-heartbeats/leases"
 LEADER = "/apis/coordination.k8s.io/v1/namespaces/ostkeeper-system/leases/ostkeeper-operator"
 CALM: Json = {
     "heartbeat": {"interval": "2s", "timeout": "6s"},
@@ -98,9 +98,10 @@ class E2E:
         return next((s.verdict for s in status.servers if s.name == host), "") if status else ""
 
     async def lease(self, host: str) -> Json:
-        """The spec of a server's heartbeat; empty before the first."""
+        """The spec of a server's heartbeat."""
         items = (await self.client.get(LEASES))["items"]
-        return next((item["spec"] for item in items if item["metadata"]["name"] == host), {})
+        leases: dict[str, Json] = {item["metadata"]["name"]: item["spec"] for item in items}
+        return leases[host]
 
     async def leader(self) -> str:
         """The operator that leads, as its lease says: op-1, op-2; empty: none."""
@@ -213,6 +214,15 @@ class E2E:
             assert status is not None
             assert row["held_by"] == [status.node], f"{target} is {status.node}'s, held by {row['held_by']}"
 
+    def mounted_on(self, host: str) -> list[str]:
+        """The targets that a server has mounted, as the kernel says; none where it is dead."""
+        one = self.world.hosts[host]
+        return sorted(one.mounts()) if one.running else []
+
+    def homed_at(self, host: str) -> list[str]:
+        """The targets whose home it is."""
+        return [target.name for target in self.world.layout.targets if target.home == host]
+
     def mounts_of(self, target: str) -> list[str]:
         """The servers that have it mounted, as the kernel says."""
         hosts = self.world.hosts
@@ -236,8 +246,26 @@ class E2E:
 
         await _steadily(beaten, within, f"{host} should renew its heartbeat {times} times")
 
-    async def untouched(self, host: str = "oss1", fenced: bool = False) -> None:
-        """Assert that a server has its power and its mounts, and that no feed of it is off."""
+    async def renewed(self, host: str, within: float = ACT_SECONDS) -> None:
+        """Wait until a server's lease moves."""
+        before = await self.lease(host)
+
+        async def moved() -> bool:
+            return await self.lease(host) != before
+
+        await wait_for_async(moved, within, f"{host} should renew its heartbeat", step=0.1)
+
+    async def caught(self, state: str = "stopped", but: str = "", within: float = ACT_SECONDS) -> str:
+        """Wait until an operator (other than `but`) has obeyed `operator ... --when`: it is `stopped`, or `dead`."""
+        operators = self.world.operators
+
+        def found() -> str:
+            return next((name for name in operators.names if name != but and operators.state(name) == state), "")
+
+        return await wait_for_async(found, within, f"an operator should be {state} by its own hand")
+
+    def untouched(self, host: str) -> None:
+        """Assert that a server has its power: no feed of it was shot."""
         plane = self.world.plane
         feeds = {str(feed): plane.outlet(feed.device, feed.outlet) for feed in plane.feeds(host)}
         assert all(feeds.values()), f"{host} was shot: {feeds}"

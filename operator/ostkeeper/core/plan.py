@@ -6,6 +6,8 @@ Not here: the steps themselves.
 
 from __future__ import annotations
 
+import math
+
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import PairRef
@@ -115,7 +117,9 @@ def _nonce(view: View, now: float) -> list[Effect]:
         return failover.ask_term(view, now) if view.status.assignments else []
     if nonce is None or not nonce.open or not all(view.fresh(n, now) for n in view.servers):
         return []
-    if not all(adoption.answers(view, n, nonce.value) for n in view.servers):  # an answer to an earlier one adopts nothing
+    if not all(
+        adoption.answers(view, n, nonce.value) for n in view.servers
+    ):  # an answer to an earlier one adopts nothing
         return []
     return write_pair(view, f"nonce {nonce.value} is answered", nonce=failover.closed_nonce(view))
 
@@ -208,6 +212,7 @@ def watch(view: View, now: float) -> list[Effect]:
             view.moving.setdefault(a.target, now)
         else:
             view.moving.pop(a.target, None)
+    _remember_trust(view, now)
     for node in view.servers:
         effects += _watch_server(view, node, now)
     return effects
@@ -225,7 +230,6 @@ def _watch_server(view: View, node: str, now: float) -> list[Effect]:
     unseen, limit = view.heartbeats.unseen_for(node, now), view.timeout()
     if view.fresh(node, now):
         view.suspicions.pop(node, None)
-        _remember_trust(view, node)
         view.wake_by(now + 1.5 * view.interval() - unseen + 0.001)
         return []
     effects: list[Effect] = []
@@ -235,7 +239,7 @@ def _watch_server(view: View, node: str, now: float) -> list[Effect]:
         reasons = _trusted_last(view, node)
         view.suspicions[node] = Suspicion(now, not reasons, reasons)
     elif not suspicion.armed and not (view.status and view.status.active_failover):
-        reasons = "; ".join(armed(view))
+        reasons = view.trust[-1][1]
         view.suspicions[node] = Suspicion(suspicion.since, not reasons, reasons)
     if view.heartbeats.stale_for(node) < limit:
         if unseen < limit:
@@ -249,22 +253,23 @@ def _watch_server(view: View, node: str, now: float) -> list[Effect]:
     return effects
 
 
-def _remember_trust(view: View, node: str) -> None:
-    """At each renewal of a server: could Automatic have been trusted then?
+def _remember_trust(view: View, now: float) -> None:
+    """Whether Automatic could be trusted, as it changes.
 
     What dies takes witnesses along before its heartbeat is missed: its BMC reads OFF, or falls silent with its feeds.
     """
-    seen = view.heartbeats.pulses[node].changed_at
-    if view.trust.get(node, (-1.0, ""))[0] != seen:
-        view.trust[node] = (seen, "; ".join(armed(view)))
+    reasons = "; ".join(armed(view))
+    if not view.trust or view.trust[-1][1] != reasons:
+        view.trust = (*view.trust[-15:], (now, reasons))
 
 
 def _trusted_last(view: View, node: str) -> str:
-    """Why the pair was not armed when the suspect's last renewal was seen; if none was since an amnesty: now."""
-    pulse, trust = view.heartbeats.pulses.get(node), view.trust.get(node)
-    if pulse is not None and trust is not None and trust[0] == pulse.changed_at:
-        return trust[1]
-    return "; ".join(armed(view))
+    """Why the pair was not armed at any time since the suspect's last renewal was seen; empty: it was."""
+    pulse = view.heartbeats.pulses.get(node)
+    seen = pulse.changed_at if pulse else -math.inf
+    before = [reasons for since, reasons in view.trust if since <= seen]
+    later = [reasons for since, reasons in view.trust if since > seen]
+    return min([*before[-1:], *later], key=bool)
 
 
 def _all_feeds(view: View, node: str) -> tuple[Feed, ...]:

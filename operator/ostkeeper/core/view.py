@@ -57,8 +57,8 @@ class View:
     """Since when a server is Healthy without a break, and in which boot it is (`well_boot`)."""
     well_boot: dict[str, str] = field(default_factory=dict)
     suspicions: dict[str, Suspicion] = field(default_factory=dict)
-    trust: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """When a server's last renewal was seen, and why the pair was not armed then (empty: it was)."""
+    trust: tuple[tuple[float, str], ...] = ()
+    """Since when the pair was not armed for which reasons (empty: it was armed), oldest first; the last sixteen."""
     powered_on: dict[str, float] = field(default_factory=dict)
     """When this leader powered a server on."""
     problems: tuple[Problem, ...] = ()

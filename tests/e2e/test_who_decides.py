@@ -1,0 +1,85 @@
+"""Who decides: in Manual nothing moves before a person has answered what stands there; in Observe nothing moves at all."""
+
+import pytest
+
+from e2e.world import E2E, e2e_world
+from ostkeeper.api.failover import Failover
+from waiting import wait_for_async
+
+pytestmark = pytest.mark.e2e
+
+
+def nothing_moved(w: E2E) -> None:
+    """No feed is off, and nobody but its home has a target mounted."""
+    w.untouched("oss1")
+    w.untouched("oss2")
+    assert w.mounted_on("oss2") == w.homed_at("oss2")
+
+
+async def changed_evidence(w: E2E, name: str, evidence: str) -> Failover:
+    """Wait until the question rests on other evidence: here the Node turns NotReady some seconds later."""
+
+    async def changed() -> Failover | None:
+        fo = await w.failover(name)
+        return fo if fo.status and fo.status.evidence != evidence else None
+
+    fo = await wait_for_async(changed, 60, "the evidence should change when the Node controller gives up the Node")
+    assert fo is not None
+    return fo
+
+
+async def test_answer_lapses_with_its_evidence_and_nothing_moves_before_one_that_stands() -> None:
+    async with e2e_world(mode="Manual") as w:
+        await w.ready()
+        await w.verbs.hang("oss1")
+        asked = await w.phase("pair-a", "AwaitingApproval")
+        assert asked.status is not None
+        old = asked.status.evidence
+        again = await changed_evidence(w, asked.name, old)
+        assert again.status is not None
+        assert again.status.asked > asked.status.asked
+        await w.answer(asked.name, "Failover", evidence=old)
+        await w.while_beating("oss2", 4, lambda: nothing_moved(w))
+        assert (await w.failover(asked.name)).phase == "AwaitingApproval"
+        await w.approve(asked.name, "Failover", user="alice")
+        fo = await w.phase("pair-a", "Complete")
+        assert fo.status is not None
+        assert fo.status.answered_by == "alice"
+        await w.served(on="oss2")
+
+
+async def test_dismissed_question_moves_nothing_and_is_not_asked_again() -> None:
+    async with e2e_world(mode="Manual") as w:
+        await w.ready()
+        await w.verbs.hang("oss1")
+        asked = await w.phase("pair-a", "AwaitingApproval")
+        await w.approve(asked.name, "Dismiss")
+        await w.phase("pair-a", "Aborted")
+        await w.while_beating("oss2", 4, lambda: nothing_moved(w))
+        assert len(await w.failovers()) == 1
+
+
+async def test_observe_says_what_it_would_do_and_moves_nothing() -> None:
+    async with e2e_world(mode="Observe") as w:
+        await w.ready()
+        await w.verbs.crash("oss1")
+        fo = await w.phase("pair-a", "Observed")
+        assert fo.status is not None
+        assert "would fence oss1" in fo.status.message
+        await w.while_beating("oss2", 5, lambda: nothing_moved(w))
+        assert [one.name for one in await w.failovers()] == [fo.name]
+        status = (await w.pair()).status
+        assert status is not None
+        assert {a.node for a in status.assignments if a.target in fo.spec.targets} == {"oss1"}
+
+
+async def test_restart_boots_the_server_again_and_it_keeps_its_targets() -> None:
+    async with e2e_world(mode="Manual") as w:
+        await w.ready()
+        await w.verbs.hang("oss1")
+        before = w.world.hosts["oss1"].boot_id
+        asked = await w.phase("pair-a", "AwaitingApproval")
+        await w.approve(asked.name, "Restart")
+        await w.phase("pair-a", "Complete", within=90)
+        await w.served(on=dict.fromkeys(w.homed_at("oss1"), "oss1"), within=90)
+        assert w.world.hosts["oss1"].boot_id != before
