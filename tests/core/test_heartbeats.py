@@ -1,0 +1,131 @@
+"""Staleness: on the observer's clock, only as far as the canary proves; the amnesty, and the fuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from ostkeeper.core.events import Beat
+from ostkeeper.core.heartbeats import CANARY_GAP, Heartbeats, Server, newer
+
+pytestmark = pytest.mark.scenario
+
+
+def beat(version: int, node: str = "oss1", boot: str = "boot1") -> Beat:
+    return Beat(node, boot, str(version), "1", 0.1)
+
+
+def watched(until: float, *, beats: bool = True) -> Heartbeats:
+    """Both servers renew every 2 s from 100 s on, the canary every second."""
+    hb = Heartbeats()
+    hb.restart(100.0)
+    for second in range(100, int(until) + 1):
+        if beats and second % 2 == 0:
+            for node in ("oss1", "oss2"):
+                hb.seen(beat(second, node), float(second))
+        hb.proven(float(second), second + 0.1)
+    return hb
+
+
+def test_first_sight_of_a_lease_is_no_movement() -> None:
+    hb = Heartbeats()
+    hb.restart(100.0)
+    assert not hb.seen(beat(1), 100.5)
+    assert not hb.pulses["oss1"].moved
+
+
+def test_same_or_older_version_is_no_movement() -> None:
+    hb = watched(110.0)
+    assert not hb.seen(beat(110), 111.0)
+    assert not hb.seen(beat(104), 111.0)
+    assert hb.pulses["oss1"].changed_at == 110.0
+
+
+def test_versions_are_compared_as_numbers() -> None:
+    assert newer("1000", "999")
+    assert not newer("999", "1000")
+
+
+def test_lease_grows_stale_only_as_far_as_the_canary_reaches() -> None:
+    hb = watched(110.0)
+    hb.proven(112.0, 112.1)
+    assert hb.stale_for("oss1") == 2.0
+    assert hb.unseen_for("oss1", 140.0) == 30.0
+    assert hb.stale_for("oss1") == 2.0, "time alone proves nothing: the watch may be dead"
+
+
+def test_gap_in_the_canary_starts_every_clock_again() -> None:
+    hb = watched(110.0)
+    late = 110.0 + CANARY_GAP + 10
+    hb.proven(late, late + 0.1)
+    assert hb.stale_for("oss1") == 0.0
+    assert not hb.pulses["oss1"].moved, "what was seen before the gap says nothing about now"
+    assert not hb.renewed_since("oss1", 90.0)
+
+
+def test_short_gap_in_the_canary_is_none() -> None:
+    hb = watched(110.0)
+    hb.proven(110.0 + CANARY_GAP, 113.1)
+    assert hb.stale_for("oss1") == CANARY_GAP
+
+
+def test_canary_that_comes_back_late_proves_only_what_was_before_it_was_written() -> None:
+    hb = watched(110.0)
+    hb.proven(111.0, 119.0)
+    assert hb.stale_for("oss1") == 1.0
+
+
+def test_server_that_was_never_seen_is_stale_since_the_clocks_started() -> None:
+    hb = watched(112.0)
+    assert hb.stale_for("oss9") == 12.0
+    assert not hb.known("oss9")
+
+
+def test_one_renewal_after_a_moment_may_have_begun_before_it() -> None:
+    hb = watched(110.0)
+    hb.seen(beat(111), 111.0)
+    assert not hb.renewed_since("oss1", 110.5)
+    hb.seen(beat(113), 113.0)
+    assert hb.renewed_since("oss1", 110.5)
+
+
+def test_renewal_is_late_after_one_and_a_half_intervals() -> None:
+    hb = watched(110.0)
+    assert not hb.late("oss1", 2.0, 113.0)
+    assert hb.late("oss1", 2.0, 113.1)
+
+
+def fused(late: int, of: int, excused: int = 0) -> str:
+    """`of` servers of one file system, of which the first `late` are late; the last `excused` of those are excused."""
+    hb = Heartbeats()
+    hb.restart(100.0)
+    for i in range(of):
+        hb.seen(beat(1, f"s{i}"), 100.0)
+        hb.seen(beat(2, f"s{i}"), 105.0 if i < late else 109.9)
+        hb.servers[f"s{i}"] = Server(2.0, ("filesystem/scratch",), excused=late - excused <= i < late)
+    return hb.fuse("s0", 110.0)
+
+
+@pytest.mark.parametrize(("late", "of", "open_"), [(1, 4, False), (2, 4, False), (3, 4, True), (3, 100, False)])
+def test_fuse_opens_above_two_or_ten_percent(late: int, of: int, open_: bool) -> None:
+    assert bool(fused(late, of)) == open_
+
+
+def test_fuse_opens_above_ten_percent_of_a_large_site() -> None:
+    assert not fused(10, 100)
+    assert "11 of 100" in fused(11, 100)
+
+
+def test_fuse_does_not_count_the_certified_and_those_in_maintenance() -> None:
+    assert not fused(4, 6, excused=2)
+
+
+def test_fuse_counts_a_power_domain_of_its_own() -> None:
+    hb = Heartbeats()
+    hb.restart(100.0)
+    for i in range(4):
+        hb.servers[f"s{i}"] = Server(2.0, (f"filesystem/f{i}", "power/scratch/left"))
+    assert "power/scratch/left" in hb.fuse("s0", 110.0)
+
+
+def test_fuse_names_those_who_are_late() -> None:
+    assert "s0, s1, s2" in fused(3, 4)
