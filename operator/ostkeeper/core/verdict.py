@@ -224,18 +224,20 @@ def _fenced(view: View, node: str) -> bool:
 
 
 def _absent(view: View, node: str, partner: str, now: float) -> bool:
-    """Not seen in this term, and either powered on by us or its partner has booted a short while ago itself."""
+    """Not seen since power-on: ours, or its partner's own a short while ago (the whole site may have been dark)."""
     assert view.pair is not None
     limit = seconds(view.pair.spec.failover.boot_timeout)
     pulse = view.heartbeats.pulses.get(node)
     if node in view.powered_on and now - view.powered_on[node] < limit:
         return pulse is None or pulse.changed_at < view.powered_on[node] or not pulse.moved
-    if pulse is not None and pulse.moved:
-        return False
+    moved = pulse is not None and pulse.moved
     report, seen = view.report(partner), view.uptime_seen.get(partner)
     if report is None or seen is None:
-        return now - view.led_at < limit
-    return report.uptime_seconds + (now - seen[1]) < limit
+        return not moved and now - view.led_at < limit
+    booted = seen[1] - report.uptime_seconds
+    if pulse is not None and moved and pulse.changed_at > booted:
+        return False
+    return now - booted < limit
 
 
 def describe(view: View, verdict: Verdict, node: str, now: float) -> tuple[Witness, ...]:
