@@ -16,6 +16,10 @@ from ostkeeper.core.view import View
 from ostkeeper.core.writes import write_pair
 
 
+ADOPT_RETRY = 10.0
+"""Seconds until the agents are asked again about targets that cannot be placed: mounted twice, or a child may write."""
+
+
 def regressed(view: View) -> int:
     """The highest epoch that an agent of the pair has seen, if it is above the API's; else 0."""
     epoch = view.status.epoch if view.status else 0
@@ -47,13 +51,19 @@ def adopt(view: View, now: float) -> list[Effect]:
         return []
     nonce = view.status.nonce
     asked = nonce is not None and nonce.value.startswith(f"{view.term}-") and nonce.open
+    if not asked and now < view.adopt_at:
+        view.wake_by(view.adopt_at)
+        return []
     if not asked:
         return ask(view, None, -1) if nonce is None or nonce.value.startswith(f"{view.term}-") else ask_term(view, now)
     assert nonce is not None
     if not all(answers(view, n, nonce.value) for n in living):
         view.wake_by(now + 1.0)
         return []
-    return _assign(view, wanted, living, nonce.value, word=word)
+    effects = _assign(view, wanted, living, nonce.value, word=word)
+    if not effects:
+        view.adopt_at = now + ADOPT_RETRY
+    return effects
 
 
 def _unassigned(view: View, *, everything: bool) -> list[OST]:

@@ -155,7 +155,7 @@ def ost_state(view: View, ost: OST, now: float) -> tuple[str, str]:
     problem = next((p for p in view.problems if ost.target in p.targets), None)
     assignment = view.status.assignment(ost.target) if view.status else None
     if assignment is None:
-        return ("Refused", problem.message) if problem else ("Pending", "never assigned to a server yet")
+        return _unassigned(view, ost.target, problem.message if problem else "")
     report = view.target_report(assignment.node, ost.target)
     foreign = _foreign(view, ost.target)
     if foreign:
@@ -168,6 +168,19 @@ def ost_state(view: View, ost: OST, now: float) -> tuple[str, str]:
         gone = report.state == "Unmounted" and report.released is not None and report.released.epoch == assignment.epoch
         return ("Unmounted", "") if gone else ("Releasing", report.message)
     return _serving(report, assignment)
+
+
+def _unassigned(view: View, target: str, problem: str) -> tuple[str, str]:
+    """State and reason of a target that nobody was ever told to serve."""
+    mounted = [
+        n for n in view.servers if (t := view.target_report(n, target)) and t.state in ("Mounted", "ForeignMount")
+    ]
+    if len(mounted) > 1:
+        return (
+            "Refused",
+            f"mounted on {' and '.join(mounted)} at once: stop it on one of them without unmounting, e2fsck it",
+        )
+    return ("Refused", problem) if problem else ("Pending", "never assigned to a server yet")
 
 
 def _foreign(view: View, target: str) -> str:
@@ -193,7 +206,10 @@ def _ost_effect(view: View, ost: OST, now: float) -> Effect | None:
     node = assignment.node if assignment else ""
     wanted = "Unmounted" if ost.spec.desired == "Unmounted" else "Mounted"
     mounted = [
-        n for n in view.servers if (t := view.target_report(n, ost.target)) and t.state in ("Mounted", "ForeignMount")
+        n
+        for n in view.servers
+        if view.fresh(n, now)
+        if (t := view.target_report(n, ost.target)) and t.state in ("Mounted", "ForeignMount")
     ]
     report = view.target_report(node, ost.target) if node else None
     recovery = report.recovery if report and state == "Recovering" else ""

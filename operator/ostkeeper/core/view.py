@@ -91,6 +91,8 @@ class View:
     """Not before this second is the canary asked for again."""
     rejoin: Campaign | None = None
     """The powering on of a fenced server after its relocation."""
+    adopt_at: float = 0.0
+    """Not before this second are the agents asked again where the targets are that could not be placed."""
     mirror_retry: dict[str, float] = field(default_factory=dict)
     wake: float = math.inf
     """When something is due, set anew by each plan."""
