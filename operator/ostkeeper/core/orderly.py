@@ -68,7 +68,17 @@ def _failback(view: View, a: Assignment, home: str, now: float) -> Wish | None:
 
 
 def wishes(view: View, now: float) -> list[Wish]:
-    """All targets that ought to be elsewhere and could be, in order of their names."""
+    """All targets that ought to be elsewhere and could be, in order of their names.
+
+    A server must be able to take all that ought to go there: one that has just booted reads its disks one after the other,
+    and a person is asked once, not once a target.
+    """
+    found = _wanted_elsewhere(view, now)
+    going = {to: tuple(w.target for w in found if w.to == to) for to in view.servers}
+    return [w for w in found if view.fresh(w.node, now) and not partner_unable(view, w.to, going[w.to], now)]
+
+
+def _wanted_elsewhere(view: View, now: float) -> list[Wish]:
     assert view.status is not None
     found = []
     for a in sorted(view.status.assignments, key=lambda a: a.target):
@@ -76,9 +86,8 @@ def wishes(view: View, now: float) -> list[Wish]:
         if ost is None or ost.spec.desired != "Mounted" or a.target in view.blocked_targets() or a.intent != "Serve":
             continue
         w = wish(view, a, ost, now)
-        if w is None or partner_unable(view, w.to, (a.target,), now) or not view.fresh(a.node, now):
-            continue
-        found.append(w)
+        if w is not None:
+            found.append(w)
     return found
 
 
