@@ -55,7 +55,7 @@ class Operators:
             if self.state(name) != "dead":
                 continue
             command = self._command(name)
-            env = {**os.environ, **command.env, WHEN: when}
+            env = {**os.environ, "TMPDIR": str(self._directory), **command.env, WHEN: when}
             argv = in_network_of(netns_pid, *command.argv)
             self._processes[name] = await daemon(*argv, log=self._directory / f"{name}.log", env=env)
 
