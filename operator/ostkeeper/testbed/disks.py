@@ -89,8 +89,12 @@ class Disk:
             kernel.loop_cut(self._fd)
 
     def held(self) -> bool:
-        """Whether the server has a super block on it, or a mount in flight."""
+        """Whether the server has a super block on it, or a mount in flight. Claims it for the moment of the question."""
         return self._fd >= 0 and kernel.is_held(self.path)
+
+    def mounted(self) -> bool:
+        """Whether the server has a super block on it. Claims nothing, and so disturbs neither mounts nor the monitor."""
+        return Path("/sys/fs/ext4", self.name).is_dir()
 
     def let_go(self) -> None:
         """Close our descriptor: the device vanishes as soon as nothing else uses it. May be repeated."""

@@ -85,7 +85,7 @@ class Load:
 
     async def _find(self, image: Image, hosts: Sequence[Host]) -> set[str]:
         for _ in range(10):
-            holders = _holders(image, hosts)
+            holders, written = _holders(image, hosts), _written(image)
             mounted = [host for host in holders if image.target in host.mounts()]
             try:
                 if len(mounted) == 1:
@@ -94,17 +94,23 @@ class Load:
             except OSError:  # unmounted, or its server died, while we read
                 continue
             except CommandFailed:
-                if holders == _holders(image, hosts) == []:
+                if holders == _holders(image, hosts) == [] and written == _written(image):
                     raise
                 continue
-            if len(holders) > 1 or holders == _holders(image, hosts) == []:
+            if len(holders) > 1 or (holders == _holders(image, hosts) == [] and written == _written(image)):
                 return found
             await asyncio.sleep(0.2)  # a mount in flight: soon it can be read through that
         raise CommandFailed(f"{image.target}: its records could not be read in ten tries; it never stood still")
 
 
 def _holders(image: Image, hosts: Iterable[Host]) -> list[Host]:
-    return [host for host in hosts for disk in host.disks if disk.image is image and disk.held()]
+    """Servers with a super block on it. Not asked by O_EXCL: the monitor would take our question for a holder."""
+    return [host for host in hosts for disk in host.disks if disk.image is image and disk.mounted()]
+
+
+def _written(image: Image) -> int:
+    """Changes whenever anybody writes to the image: a mount in flight, or the end of an unmount."""
+    return image.path.stat().st_mtime_ns
 
 
 def _valid(text: str) -> Iterable[str]:
