@@ -152,7 +152,7 @@ class PairMachine:
         pulse = self.view.heartbeats.pulses.get(beat.node)
         if c is None or fo is None or pulse is None or fo.spec.node != beat.node:
             return
-        if pulse.moved and pulse.changed_at > c.began and beat.boot_id == fo.spec.evidence.boot_id:
+        if pulse.moved and pulse.changed_at > c.began and fo.spec.evidence.boot_id in ("", beat.boot_id):
             c.beat_at = pulse.changed_at
 
     def _node(self, node: NodeState, now: float) -> None:

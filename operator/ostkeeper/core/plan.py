@@ -152,7 +152,11 @@ def _forget(view: View, now: float) -> list[Effect]:
     """What was noted about a server that is well again, and fencings that lie behind a soak."""
     assert view.status is not None
     assert view.pair is not None
-    healthy = {n for n in view.servers if verdict_of(view, n, now).name == "Healthy"}
+    healthy = {
+        n
+        for n in view.servers
+        if verdict_of(view, n, now).name == "Healthy" and not opening.release_overdue(view, n, now)
+    }
     wishes = {(w.node, w.type) for w in orderly.wishes(view, now)}
     noted = tuple(
         n
