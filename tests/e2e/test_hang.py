@@ -61,6 +61,9 @@ async def test_thaw_before_the_level_is_complete_spares_the_server_and_powers_on
         )
         fo = await w.phase("pair-a", "Fencing", "Blocked")
         await w.verbs.thaw("oss1")
+        await wait_for_async(lambda: w.world.plane.outlet("pdu-left", "1"), 60, "what was cut should be switched on")
+        for device in ("pdu-right", "bmc-oss1"):
+            await w.verbs.device(device, "normal")
         await spared(w, fo.name)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from e2e.world import E2E, e2e_world
 from ostkeeper.api.failover import Failover
+from ostkeeper.testbed.controlplane import ControlPlaneError
 from waiting import wait_for_async
 
 pytestmark = pytest.mark.e2e
@@ -17,19 +18,20 @@ def nothing_moved(w: E2E) -> None:
 
 
 async def changed_evidence(w: E2E, name: str, evidence: str) -> Failover:
-    """Wait until the question rests on other evidence: here the Node turns NotReady some seconds later."""
+    """Wait until another question is asked: the Node turns NotReady some seconds later, or an answer lapsed."""
 
     async def changed() -> Failover | None:
         fo = await w.failover(name)
         return fo if fo.status and fo.status.evidence != evidence else None
 
-    fo = await wait_for_async(changed, 60, "the evidence should change when the Node controller gives up the Node")
+    fo = await wait_for_async(changed, 60, "the question should be asked anew")
     assert fo is not None
     return fo
 
 
-async def test_answer_lapses_with_its_evidence_and_nothing_moves_before_one_that_stands() -> None:
-    async with e2e_world(mode="Manual") as w:
+async def test_answer_lapses_and_nothing_moves_before_one_that_stands() -> None:
+    """An answer to what is no longer so is refused at once; one that could not be acted upon in time is worth nothing."""
+    async with e2e_world(mode="Manual", spec={"failover": {"approval": {"validFor": "4s"}}}) as w:
         await w.ready()
         await w.verbs.hang("oss1")
         asked = await w.phase("pair-a", "AwaitingApproval")
@@ -38,9 +40,18 @@ async def test_answer_lapses_with_its_evidence_and_nothing_moves_before_one_that
         again = await changed_evidence(w, asked.name, old)
         assert again.status is not None
         assert again.status.asked > asked.status.asked
-        await w.answer(asked.name, "Failover", evidence=old)
+        with pytest.raises(ControlPlaneError, match="things have changed since you looked"):
+            await w.answer(asked.name, "Failover", evidence=old)
+
+        await w.patch("osspair", "pair-a", {"spec": {"maintenance": ["oss2"]}})
+        await w.answer(asked.name, "Failover")
+        lapsed = await changed_evidence(w, asked.name, again.status.evidence)
+        assert lapsed.status is not None
+        assert "lapsed" in lapsed.status.message
+        await w.patch("osspair", "pair-a", {"spec": {"maintenance": []}})
         await w.while_beating("oss2", 4, lambda: nothing_moved(w))
         assert (await w.failover(asked.name)).phase == "AwaitingApproval"
+
         await w.approve(asked.name, "Failover", user="alice")
         fo = await w.phase("pair-a", "Complete")
         assert fo.status is not None
