@@ -213,6 +213,10 @@ def _operator(world: World, words: str) -> None:
         world.thaw_operator(world.sleeper)
 
 
+def _other_leads(world: World) -> None:
+    world.leader = "another"
+
+
 def _write_fault(world: World, fault: str) -> None:
     """The next write that matters ends in a certain way."""
     words = {"conflicts": "conflict", "fails": "failed", "is lost": "lost", "crashes the operator": "crash"}
@@ -328,6 +332,7 @@ VERBS: list[tuple[str, Act]] = [
     (r"FenceDevice (\S+) is created anew", _recreate),
     (r"(ann|bob) answers (\w+)", _answer),
     (r"the API (goes away|comes back)", _api),
+    (r"another operator leads", _other_leads),
     (r"the operator (crashes|starts|freezes|thaws)", _operator),
     (r"the next write (conflicts|fails|is lost|crashes the operator)", _write_fault),
     (r"edit (pair|ost|device)(?: ([\w.-]+))? (\{.*\})", _edit),

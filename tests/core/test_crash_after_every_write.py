@@ -15,7 +15,7 @@ from core.story import happen, world_of
 from core.world import World
 from ostkeeper.core import events as e
 
-pytestmark = pytest.mark.scenario
+pytestmark = pytest.mark.sim
 
 NEW_LEADER_AFTER = 3.0
 

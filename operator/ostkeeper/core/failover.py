@@ -336,7 +336,7 @@ def _relocating(view: View, fo: Failover, c: Campaign, now: float) -> list[Effec
     assignments = assign(assignments, idle, epoch, intent="Release", node=fo.spec.partner, **warrant)
     return write_pair(
         view,
-        f"{fo.name}: {', '.join(serve)} to {fo.spec.partner}",
+        f"{fo.name}: {', '.join(held)} to {fo.spec.partner}",
         epoch=epoch,
         assignments=assignments,
         active_failover="",
@@ -525,7 +525,8 @@ def _recovering(view: View, fo: Failover, now: float) -> list[Effect]:
     waiting = [a.target for a in mine if a.intent == "Serve" and not served(view, a.node, a.target)]
     if waiting:
         return []
-    where = ", ".join(f"{a.target} on {a.node}" for a in mine) or "the targets have moved on"
+    said = (f"{a.target} {'on' if a.intent == 'Serve' else 'unmounted, now with'} {a.node}" for a in mine)
+    where = ", ".join(said) or "the targets have moved on"
     return write_failover(view, fo, where, phase="Complete")
 
 
