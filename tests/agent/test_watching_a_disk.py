@@ -16,7 +16,15 @@ from agent.disks import SharedDisk, make_image
 from ostkeeper.agent.backends import mmp
 from ostkeeper.agent.backends.base import Mark, MmpState, Probe
 from ostkeeper.agent.backends.ext4 import Ext4Reader
-from ostkeeper.agent.watch import FAST_INTERVAL, Activity, DiskStalledError, DiskView, DiskWatch, next_view
+from ostkeeper.agent.watch import (
+    FAST_INTERVAL,
+    Activity,
+    DiskStalledError,
+    DiskView,
+    DiskWatch,
+    next_reading,
+    next_view,
+)
 from waiting import wait_for_async
 
 
@@ -224,6 +232,15 @@ def test_stillness_counts_from_the_end_of_the_first_reading_to_the_begin_of_the_
     views = views_of(reading(10), reading(12), reading(12.02))
     assert [view.activity for view in views] == [Activity.UNKNOWN, Activity.UNKNOWN, Activity.STILL]
     assert views[1].unmoved == pytest.approx(1.99)
+
+
+@pytest.mark.scenario
+def test_disk_is_read_in_the_moment_in_which_it_may_have_stood_still_for_long_enough() -> None:
+    advancing, _, second, still = views_of(reading(10), reading(10.5), reading(11.8), reading(12.01))
+    assert next_reading(advancing, 0.5) == pytest.approx(10.5)
+    assert next_reading(second, 0.5) == pytest.approx(12.01)
+    assert still.activity is Activity.STILL
+    assert next_reading(still, 0.5) == pytest.approx(12.51)
 
 
 @pytest.mark.scenario

@@ -100,6 +100,18 @@ def normal_interval(update_interval: float) -> float:
     return min(_MAX_INTERVAL, update_interval / 2)
 
 
+def next_reading(view: DiskView, interval: float) -> float:
+    """When to read again: an interval after the last, or in the moment in which the block may have stood still long enough.
+
+    Without the latter a death would be seen up to one interval later than the disk shows it.
+    """
+    due = view.probe.began + interval
+    if view.good is None or view.good.state is not MmpState.SEQUENCE:
+        return due
+    still_at = view.still_since + _STILL_AFTER * view.good.update_interval
+    return min(due, still_at) if still_at > view.probe.began else due
+
+
 class DiskStalledError(DiskError):
     """The disk did not answer in time: its reading is stuck in the kernel, or takes too long."""
 
@@ -229,7 +241,7 @@ class DiskWatch:
         if view is None:
             return -math.inf
         normal = normal_interval((view.good or view.probe).update_interval)
-        return view.probe.began + (normal if self._interval is None else self._interval)
+        return next_reading(view, normal if self._interval is None else self._interval)
 
     def _post_view(self, view: DiskView, loop: asyncio.AbstractEventLoop) -> None:
         post(loop, lambda: self._deliver(view))

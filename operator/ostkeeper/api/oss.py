@@ -106,7 +106,7 @@ class PeerReport(Model):
     """The network witness: what the partner's TCP port 7845 (or LNet) answered."""
 
     state: Literal["Answering", "Silent", "Unknown"] = "Unknown"
-    """Silent: no answer for the heartbeat's time-out."""
+    """Silent: no answer for the heartbeat's time-out less one interval, or for two intervals, whichever is longer."""
     boot_id: Annotated[Word, Field(alias="bootID")] = ""
     """The boot that answered last."""
 

@@ -15,7 +15,6 @@ from ostkeeper.core.fencing import ask
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import write_pair
 
-
 ADOPT_RETRY = 10.0
 """Seconds until the agents are asked again about targets that cannot be placed: mounted twice, or a child may write."""
 

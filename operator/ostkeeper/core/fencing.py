@@ -201,7 +201,7 @@ def vetoes(view: View, fo: Failover, c: Campaign, now: float) -> str:
 
 
 def _answers(peer: PeerReport | None, dead: str) -> bool:
-    """Whether the network witness still shows the boot that is to be dead. It takes the heartbeat's time-out to be Silent."""
+    """Whether the network witness still shows the boot that is to be dead. It takes some intervals to be Silent."""
     return peer is not None and peer.state == "Answering" and (not dead or peer.boot_id in ("", dead))
 
 

@@ -215,9 +215,9 @@ class HostMachine:
             yield effect
 
     def _age_peer(self, now: float) -> None:
-        """Silent: no answer for the heartbeat's time-out, as this server's clock has it."""
+        """Silent: no answer for `silence`, as this server's clock has it."""
         host = self.host
-        silent_at = host.peer_since + host.timeout
+        silent_at = host.peer_since + host.silence
         if now < silent_at:
             self._wake(silent_at)
         elif host.peer.state != "Silent":

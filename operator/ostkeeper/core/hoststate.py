@@ -184,6 +184,14 @@ class Host:
         return seconds(self.heartbeat.timeout)
 
     @property
+    def silence(self) -> float:
+        """Seconds without an answer after which the partner's network is silent: it has missed a question by then.
+
+        Less than the heartbeat's time-out: this witness has a phase of its own, and would else often speak last of all.
+        """
+        return max(2 * self.interval, self.timeout - self.interval)
+
+    @property
     def partner_name(self) -> str:
         """The other server of the pair; empty before it is known, or if this one is not of it."""
         if self.pair is None or self.server.node not in self.pair.servers:
