@@ -64,6 +64,8 @@ BAD: list[tuple[Json, str, Any, str, str]] = [
     (ost(), "spec.mountPoint", "/mnt/../etc", "spec.mountPoint", "no '..'"),
     (ost(), "spec.mountPoint", "/mnt/", "spec.mountPoint", "below /mnt/, /lustre/ or /srv/"),
     (ost(), "spec.mountOptions", ["ro,noatime"], "spec.mountOptions[0]", "without a comma"),
+    (ost(), "spec.mountOptions", ["ro"], "spec.mountOptions[0]", "passes MMP by"),
+    (ost(), "spec.deletionPolicy", "Unmount", "spec.deletionPolicy", "not carried out by this release"),
     (ost(), "spec.mountOptions", ["noatime", "bind"], "spec.mountOptions[1]", "none that mounts something else"),
     (ost(), "spec.fileSystem", "scratch-too-long", "spec.fileSystem", "may not be more than 8"),
     (ost(), "spec.index", -1, "spec.index", "greater than or equal to 0"),

@@ -32,7 +32,7 @@ IMMUTABLE: list[tuple[Json, Json, str]] = [
     (failover(), {"drillLevel": "bmc"}, "spec"),
 ]
 MUTABLE: list[tuple[Json, Json]] = [
-    (ost(), {"homeNode": "oss2", "desired": "Unmounted", "serveFrom": "Partner", "deletionPolicy": "Unmount"}),
+    (ost(), {"homeNode": "oss2", "desired": "Unmounted", "serveFrom": "Partner"}),
     (ost(), {"mountPoint": "/mnt/elsewhere", "mountOptions": ["noatime"]}),
 ]
 

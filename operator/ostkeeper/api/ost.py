@@ -87,11 +87,11 @@ class OSTSpec(Model):
     mount_point: MountPoint
     """Where it is mounted, the same on both servers: below /mnt/, /lustre/ or /srv/."""
     mount_options: Annotated[tuple[MountOption, ...], Field(max_length=16)] = ()
-    """Further options for mount -o. `ro`, `noexec` and whatever else mount knows; none that contains a comma."""
+    """Further options for mount -o, such as noexec; none that contains a comma, and not `ro`: it passes MMP by."""
     desired: Literal["Mounted", "Unmounted"] = "Mounted"
     """Unmounted for e2fsck, writeconf or a site shutdown. Default Mounted."""
     deletion_policy: Literal["Retain", "Unmount"] = "Retain"
-    """What becomes of the mount when this object is deleted. Default Retain: nothing."""
+    """What becomes of the mount when this object is deleted. Default Retain: nothing. Unmount is refused by this release."""
     serve_from: Literal["Home", "Partner"] = "Home"
     """Partner: a planned switchover. Default Home."""
 

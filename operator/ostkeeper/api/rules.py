@@ -173,11 +173,11 @@ EXT4_DEVICE = Rule(
 )
 MOUNT_OPTION = Rule(
     rule="self.matches(r'^[A-Za-z0-9_][-A-Za-z0-9_.:@/+=%]*$')"
-    " && !(self in ['remount', 'bind', 'rbind', 'move', 'rmove', 'loop'])",
-    message="must be one option without a comma or a blank, and none that mounts something else"
-    " (remount, bind, rbind, move, loop)",
+    " && !(self in ['remount', 'bind', 'rbind', 'move', 'rmove', 'loop', 'ro'])",
+    message="must be one option without a comma or a blank, none that mounts something else"
+    " (remount, bind, rbind, move, loop), and not ro, which passes MMP by",
 )
-OST_SPEC = tuple(
+_IMMUTABLE_OF_OST = tuple(
     Rule(rule=f"self.{field} == oldSelf.{field}", path=f".{field}", message=f"is immutable: {why}")
     for field, why in (
         ("fileSystem", "with the index it is the target's name on disk; make another OST for another target"),
@@ -185,6 +185,14 @@ OST_SPEC = tuple(
         ("pairName", "who may mount it stands in that pair; to move it, unmount it, delete it and declare it anew"),
         ("backend", "who may mount it is bound to that disk; make another OST for another disk"),
     )
+)
+OST_SPEC = (
+    *_IMMUTABLE_OF_OST,
+    Rule(
+        rule="!has(self.deletionPolicy) || self.deletionPolicy == 'Retain'",
+        path=".deletionPolicy",
+        message="Unmount is not carried out by this release: set desired: Unmounted, wait for it, then delete the OST",
+    ),
 )
 OSS = (
     Rule(
