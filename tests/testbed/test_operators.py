@@ -61,6 +61,13 @@ async def test_operator_that_is_started_again_after_it_was_caught_is_not_caught_
         assert await told(tmp_path, "op-1", 3) == ["", "Fencing:kill", ""]
 
 
+async def test_arming_whoever_comes_first_restarts_nobody(tmp_path: Path) -> None:
+    async with running(tmp_path) as (operators, switch):
+        await operators.arm(switch.pid, [], "Fencing", "stop")
+        assert [len(await told(tmp_path, name, 1)) for name in operators.names] == [1, 1]
+        assert (tmp_path / "when").read_text().strip() == "Fencing:stop"
+
+
 @pytest.mark.parametrize(("phase", "action"), [("Lunch", "kill"), ("Fencing", "cont")])
 async def test_arming_with_a_wrong_word_restarts_nobody(tmp_path: Path, phase: str, action: str) -> None:
     async with running(tmp_path) as (operators, switch):

@@ -60,7 +60,10 @@ class Trap:
             return None
         if not self.file or not ordered.startswith(f"{phase}:"):
             return None
-        self.file.unlink(missing_ok=True)
+        try:
+            self.file.unlink()
+        except FileNotFoundError:
+            return None  # another operator was quicker
         return parse(ordered)[1]
 
 

@@ -1,8 +1,9 @@
 """The operators of a world: processes in the switch's namespace that can be killed, stopped, and caught in a phase.
 
 Here: their processes. Not here: what they do (`controller`), nor the entry by which one stops itself right after the
-write of a phase was acknowledged (`operator_entry`): it reads `OSTKEEPER_TESTBED_WHEN`, `PHASE:kill` or `PHASE:stop`, once
-at its start, so that whoever is to be caught is started anew.
+write of a phase was acknowledged (`operator_entry`): it reads `PHASE:kill` or `PHASE:stop` from `OSTKEEPER_TESTBED_WHEN`
+at its start, so that who is named is started anew; and from the file that `OSTKEEPER_TESTBED_WHEN_FILE` names at any time, so
+that with no name whoever comes first is caught, and nobody is started anew.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ostkeeper.api.failover import Phase
 from ostkeeper.testbed.processes import daemon, end, in_network_of
 
 WHEN = "OSTKEEPER_TESTBED_WHEN"
+WHEN_FILE = "OSTKEEPER_TESTBED_WHEN_FILE"
 ACTIONS = ("kill", "stop")
 STOP_SECONDS = 3.0
 """How long an operator may take to end when the world does."""
@@ -55,7 +57,8 @@ class Operators:
             if self.state(name) != "dead":
                 continue
             command = self._command(name)
-            env = {**os.environ, "TMPDIR": str(self._directory), **command.env, WHEN: when}
+            own = {"TMPDIR": str(self._directory), WHEN: when, WHEN_FILE: str(self._when_file)}
+            env = {**os.environ, **command.env, **own}
             argv = in_network_of(netns_pid, *command.argv)
             self._processes[name] = await daemon(*argv, log=self._directory / f"{name}.log", env=env)
 
@@ -85,20 +88,24 @@ class Operators:
             _signal_group(process, signal.SIGCONT)
 
     async def arm(self, netns_pid: int, names: Sequence[str], phase: str, action: str) -> None:
-        """Start them anew, to kill or stop themselves when their write of this phase was acknowledged.
+        """Have one kill or stop itself when its write of this phase was acknowledged.
 
-        The entry reads this only at its start. Arm before the fault: a leader that is restarted gives up its lease.
-        Raises `ValueError` for a phase or an action that there is not, and has then restarted nobody.
+        Those that are named are started anew for it, so arm them before the fault: a leader that is restarted gives up
+        its lease. With no name it is the first that writes this phase, once, and nobody is started anew.
+        Raises `ValueError` for a phase or an action that there is not, and has then done nothing.
         """
         if action not in ACTIONS:
             raise ValueError(f"--when goes with {' and '.join(ACTIONS)}, not with {action!r}")
         if phase not in get_args(Phase):
             raise ValueError(f"no phase {phase!r}; there are {', '.join(get_args(Phase))}")
-        chosen = names or self.names
-        for name in chosen:
+        for name in names:
             self._known(name)
-        await asyncio.gather(*(self.kill(name) for name in chosen))
-        await self.start(netns_pid, chosen, f"{phase}:{action}")
+        if names:
+            await asyncio.gather(*(self.kill(name) for name in names))
+            await self.start(netns_pid, names, f"{phase}:{action}")
+        else:
+            self._when_file.with_suffix(".new").write_text(f"{phase}:{action}\n")
+            self._when_file.with_suffix(".new").rename(self._when_file)
 
     def state(self, name: str) -> str:
         """`running`, `stopped` or `dead`."""
@@ -109,6 +116,10 @@ class Operators:
             letter = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
             return {"T": "stopped", "Z": "dead"}.get(letter, "running")
         return "dead"
+
+    @property
+    def _when_file(self) -> Path:
+        return (self._directory / "when").absolute()
 
     def _known(self, name: str) -> None:
         if name not in self.names:

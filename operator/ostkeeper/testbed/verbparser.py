@@ -113,7 +113,7 @@ def _add_rest(subparsers: Subparsers) -> None:
         "--when",
         default="",
         metavar="PHASE",
-        help="kill, stop: start it anew, to do so to itself right after its write of this phase",
+        help="kill, stop: have it do so to itself right after its write of this phase (no NAME: whoever comes first)",
     )
     apiserver = _verb(subparsers, "apiserver", "stop or start kube-apiserver")
     apiserver.add_argument("action", choices=["stop", "start"])

@@ -199,8 +199,8 @@ class Verbs:
     async def operator(self, action: str, name: str = "", when: str = "") -> None:
         """kill, stop, cont or start one operator, or all.
 
-        kill and stop with `when` (a phase of Failover) start it anew, to do so to itself right after its write of that
-        phase: use it before the fault, and name one operator, or each that gets to that phase does so.
+        kill and stop with `when` (a phase of Failover) have one do so to itself right after its write of that phase: the
+        named one, which is started anew for it, so use it before the fault; with no name whoever comes first, once.
         """
         operators, names = self._world.operators, [name] if name else []
         self._log("operator", action=action, name=name, when=when)
