@@ -4,8 +4,27 @@ from dataclasses import replace
 
 import pytest
 
-from host.rig import BOOT, CLEAN, HERE, MINE, OLD_BOOT, STILL, THEIRS, UUID, Rig, T, grant, holding, ost
+from host.rig import (
+    BOOT,
+    CLEAN,
+    HERE,
+    MINE,
+    OLD_BOOT,
+    STILL,
+    THEIRS,
+    UUID,
+    Rig,
+    T,
+    certificate,
+    certified,
+    failover,
+    grant,
+    holding,
+    ost,
+)
+from ostkeeper.api.failover import Certificate
 from ostkeeper.core import hostevents as ev
+from ostkeeper.core.events import Seen
 
 pytestmark = pytest.mark.scenario
 OWN = replace(STILL, activity="Advancing", mark=MINE)
@@ -80,6 +99,27 @@ def test_block_left_dirty_by_an_earlier_boot_of_its_own_is_released_dirty() -> N
     rig = Rig(grants=[grant("Release", 4)], disk=replace(STILL, mark=MINE), stored=holding(OLD_BOOT)).start()
     rig.step(ev.ReleaseChecked(rig.one(ev.CheckRelease).op, T, free=True, clean=False))
     assert rig.target().released.dirty is True
+
+
+def test_block_left_dirty_by_the_certified_dead_partner_is_released_dirty() -> None:
+    rig = Rig(grants=[grant("Release", 6, **certified(certificate()))], disk=STILL, failovers=[failover(certificate())])
+    rig.start()
+    rig.step(ev.ReleaseChecked(rig.one(ev.CheckRelease).op, T, free=True, clean=False))
+    assert (rig.target().state, rig.target().released.dirty) == ("Unmounted", True)
+
+
+@pytest.mark.parametrize(
+    ("disk", "held"),
+    [
+        pytest.param(replace(STILL, mark="kernel/loop9"), certificate(), id="another-mark"),
+        pytest.param(replace(STILL, activity="Advancing"), certificate(), id="it-moves"),
+        pytest.param(STILL, certificate(holdEpoch=6), id="another-certificate"),
+    ],
+)
+def test_block_that_the_certificate_does_not_cover_is_not_released(disk: ev.Reading, held: Certificate) -> None:
+    rig = Rig(grants=[grant("Release", 6, **certified(held))], disk=disk, failovers=[failover(certificate())]).start()
+    rig.step(ev.ReleaseChecked(rig.one(ev.CheckRelease).op, T, free=True, clean=False))
+    assert rig.target().released is None
 
 
 @pytest.mark.parametrize(
@@ -167,6 +207,15 @@ def test_release_still_unmounts_after_the_object_was_deleted() -> None:
     rig.lose("OST", f"ns/{T.lower()}")
     rig.change(grant("Release", 4))
     rig.one(ev.Unmount)
+
+
+def test_target_that_is_declared_anew_for_another_disk_is_not_mounted_where_somebody_has_the_first() -> None:
+    rig = Rig(mounts=dict(HERE), disk=OWN).start()
+    assert rig.target().state == "ForeignMount"
+    rig.lose("OST", "ns/" + T.lower())
+    rig.step(Seen(ost(backend={"ext4": {"device": "/dev/disk/another"}})))
+    assert [ref.source for ref in rig.all(ev.WatchDisks)[-1].disks] == ["/dev/disk/another"]
+    assert rig.target().state == "Unmounted"
 
 
 def test_foreign_mount_is_reported_and_never_touched() -> None:

@@ -130,11 +130,9 @@ class HostMachine:
         target.retry_at = now + min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(target.failures - 1, 10))
 
     def _checked(self, target: Target, event: ev.ReleaseChecked, now: float) -> None:
-        """Released in order; or left dirty by an earlier boot of this server, standing still, never mounted in this one."""
-        host, reading = self.host, target.reading
-        record = host.records.get(target.name)
-        earlier = record is not None and record.boot_id != host.server.boot_id and record.mark != ""
-        dirty = earlier and reading is not None and reading.activity == "Still" and permission.own_mark(host, target)
+        """Released in order; or standing still as a dead boot left it, and never mounted here in this one."""
+        host = self.host
+        dirty = permission.left_dirty(host, target)
         if event.free and not target.mounts and (event.clean or dirty):
             target.failures, target.failed = 0, None
             target.releasing = Released(epoch=target.busy_epoch, boot_id=host.server.boot_id, dirty=not event.clean)

@@ -236,6 +236,22 @@ def own_mark(host: Host, target: Target) -> bool:
     return theirs is None or theirs.mark != reading.mark
 
 
+def left_dirty(host: Host, target: Target) -> bool:
+    """Its block stands still as an earlier boot of this server left it, or a partner that is certified dead.
+
+    The latter's targets come here as `Release` where nobody wants them mounted. Never one that this boot has mounted.
+    """
+    reading, grant, record = target.reading, host.assignment(target.name), host.records.get(target.name)
+    if reading is None or reading.activity != "Still" or host.record(target.name) is not None:
+        return False
+    if record is not None and record.mark != "" and own_mark(host, target):
+        return True
+    certificate = certified(host, grant) if grant is not None else None
+    if certificate is None or certificate.node != host.partner_name:
+        return False
+    return _marked_by(host, target, certificate)
+
+
 def _let_go_dirty(host: Host, grant: Assignment) -> bool:
     """The partner reported `released {dirty}`: its own mark of an earlier boot. The mount waits as the kernel does."""
     released = grant.warrant.released
