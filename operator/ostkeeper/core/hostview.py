@@ -93,10 +93,11 @@ def _recall_answer(host: Host, oss: OSS) -> None:
 def _place(host: Host, ost: OST) -> None:
     target = host.targets.setdefault(ost.target, Target(ost.target))
     moved = target.ost is not None and target.ost.spec.backend.source != ost.spec.backend.source
-    if moved and target.mounts:
+    if moved and target.mounts and host.record(ost.target) is not None:
         target.present = False
         return
-    target.reading = None if moved else target.reading
+    if moved:  # what is mounted from the other disk, by whomever, is no mount of this target
+        target.reading, target.mounts = None, ()
     target.ost, target.present = ost, True
 
 
