@@ -61,6 +61,20 @@ async def test_leader_stopped_beyond_its_lease_in_every_phase_neither_shoots_nor
         await finished_once(w)
 
 
+async def test_leader_that_wakes_before_its_off_does_not_shoot_a_server_that_is_back_since() -> None:
+    async with e2e_world() as w:
+        await w.ready()
+        await w.verbs.operator("stop", when="Fencing")
+        await w.verbs.crash("oss1")
+        stopped = await w.caught()
+        await w.phase("pair-a", "Complete", within=90)
+        await w.verbs.power_on("oss1")
+        await w.judged("oss1", "Healthy")
+        await w.verbs.operator("cont", stopped)
+        await w.while_beating("oss1", 4, lambda: w.untouched("oss1"))
+        await w.served(on="oss2")
+
+
 async def test_killed_operator_is_replaced_while_a_person_is_asked_and_while_the_server_boots() -> None:
     async with e2e_world(mode="Manual") as w:
         await w.ready()
