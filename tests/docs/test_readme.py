@@ -24,7 +24,7 @@ BLOCKED_BY = (
     ("core/able.py", ("partner_unable", "_soaking", "changed_device")),
     ("core/campaign.py", ("_judge",)),
     ("core/view.py", ("reads_all", "board_refusal")),
-    ("core/failover.py", ("_confirm_dead",)),
+    ("core/blocked.py", ("_confirm_dead",)),
 )
 """Where the sentences are made that can stand in `status.missing` of a Failover."""
 NOT_IN_BLOCKED = ("confirmed that", "s after the off")

@@ -8,36 +8,37 @@ types (`orderly`), drills (`drill`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from ostkeeper.api.common import seconds
-from ostkeeper.api.failover import Approval, Certificate, Failover
+from ostkeeper.api.failover import Certificate, Failover
 from ostkeeper.api.osspair import CertificateWarrant, Fenced, Nonce, Noted, Wiring
 from ostkeeper.api.phases import TERMINAL
 from ostkeeper.core import fencing, invariants
 from ostkeeper.core.able import (
     SHOT_DEADLINE,
-    changed_device,
     claimed,
-    level_feeds,
     not_unasked,
     partner_unable,
     unanswered,
 )
+from ostkeeper.core.blocked import blocked
 from ostkeeper.core.campaign import Campaign
-from ostkeeper.core.events import Effect, PowerOn, ReadPower
-from ostkeeper.core.power import Feed, PowerState
+from ostkeeper.core.ending import (
+    DISMISSED,
+    RETURNED,
+    abort,
+    aborting,
+    dismissal,
+    power_on,
+    returned,
+    still_off,
+    valid_answer,
+)
+from ostkeeper.core.events import Effect
 from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import assign, write_failover, write_pair
-
-POLL_INTERVAL = 3.0
-"""Seconds between two looks at the devices while Blocked."""
-ON_PATIENCE = 60.0
-"""Seconds after which an end no longer waits for a device that does not take its order on; the message names the feed."""
-ON_RETRY = 5.0
-"""Seconds between two orders to power on what stays off."""
 
 Handler = Callable[[View, Failover, Campaign, float], list[Effect]]
 
@@ -62,59 +63,6 @@ def free_slot(view: View, fo: Failover, wiring: tuple[Wiring, ...] | None = None
     if wiring is not None:
         return write_pair(view, why, epoch=epoch, active_failover="", wiring=wiring)
     return write_pair(view, why, epoch=epoch, active_failover="", noted=noted)
-
-
-RETURNED = "seen alive again"
-DISMISSED = "dismissed by "
-"""How the message of an end begins that a person has chosen: the same is not asked again at once."""
-
-
-def dismissal(approval: Approval) -> str:
-    """The message of an end that a person has chosen."""
-    return f"{DISMISSED}{approval.by}: {approval.note or 'no reason given'}"
-
-
-def valid_answer(view: View, fo: Failover, now: float) -> Approval | None:
-    """A person's answer to the question as it stands, if it was seen less than `validFor` ago."""
-    approval, status = fo.spec.approval, fo.status
-    if approval is None or status is None or approval.evidence != status.evidence:
-        return None
-    seen = view.approvals.setdefault(f"{fo.name}/{approval.evidence}", now)
-    return approval if now - seen <= seconds(fo.spec.policy.valid_for) else None
-
-
-def returned(view: View, fo: Failover, c: Campaign, now: float) -> str:
-    """Why this server is not to be fenced any more: it was seen alive since this leader took it up."""
-    node, dead = fo.spec.node, fo.spec.evidence.boot_id
-    pulse = view.heartbeats.pulses.get(node)
-    if pulse is None or not pulse.moved or pulse.changed_at <= c.began:
-        return "" if c.shots or fo.spec.evidence.verdict in fencing.LIVING else _stirs(view, fo, c, now)
-    if dead and pulse.beat.boot_id != dead:
-        return f"{RETURNED}: {node} runs in another boot, {pulse.beat.boot_id}"
-    if fo.spec.evidence.verdict in fencing.LIVING:
-        return ""
-    complete = c.shots and math.isfinite(c.last_ack) and all(shot.ok for shot in c.shots.values())
-    if fo.phase == "Fencing" and complete:
-        return ""
-    return f"{RETURNED}: {node} renewed its heartbeat {now - pulse.changed_at:.1f}s ago, before its power was cut"
-
-
-def _stirs(view: View, fo: Failover, c: Campaign, now: float) -> str:
-    """The kubelet's heartbeat or the agent's report moved: what is not cut yet is spared for that, too.
-
-    Since the first renewal that was missed; a person has seen what moved before the answer.
-    """
-    node, pulse = fo.spec.node, view.heartbeats.pulses.get(fo.spec.node)
-    if view.fresh(node, now):
-        return f"{RETURNED}: {node} renews its heartbeat"
-    unasked = fo.status is not None and fo.status.answered_by == "policy" and pulse is not None
-    since = pulse.changed_at + view.interval() if pulse and unasked else c.phase_since
-    state = view.nodes.get(node)
-    if view.node_moved.get(node, -math.inf) > since and state is not None and state.ready == "True":
-        return f"{RETURNED}: the kubelet of {node} renewed its heartbeat"
-    if view.uptime_seen.get(node, ("", -math.inf))[1] > since:
-        return f"{RETURNED}: the agent of {node} reported"
-    return ""
 
 
 def _awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
@@ -228,7 +176,7 @@ def _fencing(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     if c.level != status.level:
         c.begin_level(status.level)
     back = returned(view, fo, c, now)
-    if back or _aborting(view, fo):
+    if back or aborting(view, fo):
         return [] if view.busy else abort(view, fo, c, back or RETURNED, now)
     if c.shots:
         return fencing.confirm(view, fo, c, now)
@@ -244,76 +192,6 @@ def _fencing(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         view.wake_by(now + 0.2)
         return []
     return fencing.shoot(view, fo, c, now)
-
-
-def _aborting(view: View, fo: Failover) -> bool:
-    """Whether an abort has begun: the server was given its targets back at a newer epoch."""
-    held = view.held_by(fo.spec.node)
-    return bool(held) and not all(a.intent == "Hold" for a in held)
-
-
-def _why_aborting(fo: Failover) -> str:
-    """Why an abort that has begun was begun: by a person's Dismiss, which has to be remembered, or by a sign of life."""
-    approval, status = fo.spec.approval, fo.status
-    asked = approval is not None and status is not None and approval.evidence == status.evidence
-    return dismissal(approval) if approval is not None and asked and approval.answer == "Dismiss" else RETURNED
-
-
-def abort(view: View, fo: Failover, c: Campaign, why: str, now: float) -> list[Effect]:
-    """Give the targets back at a new epoch first, then switch on what we cut, then end it."""
-    status, pair_status = fo.status, view.status
-    assert status is not None
-    assert pair_status is not None
-    held = [a.target for a in view.held_by(fo.spec.node) if a.intent == "Hold"]
-    if held:
-        epoch = pair_status.epoch + 1
-        assignments = assign(pair_status.assignments, held, epoch, intent="Serve")
-        return write_pair(view, f"{fo.name}: {why}", epoch=epoch, assignments=assignments)
-    effects: list[Effect] = []
-    if status.shots and not power_on(view, fo, c, now, effects):
-        return effects
-    return write_failover(view, fo, why + still_off(view, fo, c), phase="Aborted", shots=())
-
-
-def still_off(view: View, fo: Failover, c: Campaign) -> str:
-    """What is to be said about feeds that were cut and did not take their order on; empty: all did."""
-    shots = fo.status.shots if fo.status else ()
-    feeds = [Feed(s.device_name, s.outlet) for s in shots]
-    left = [str(f) for f in feeds if f not in c.on_done and not view.board_refusal(fo.spec.node)]
-    return f"; {', '.join(left)} did not take the order on and may be off: look at it" if left else ""
-
-
-def power_on(view: View, fo: Failover, c: Campaign, now: float, effects: list[Effect]) -> bool:
-    """Order every feed on that was cut; True once all are acknowledged, or nobody waits any more for what is left.
-
-    A new leader lets late shots pass first.
-    """
-    status = fo.status
-    assert status is not None
-    assert view.status is not None
-    if view.board_refusal(fo.spec.node):
-        return True
-    invariants.check_power_on(view.status, fo.spec.node)
-    feeds = [Feed(s.device_name, s.outlet) for s in status.shots]
-    left = [f for f in feeds if f not in c.on_done and not changed_device(view, fo, f)]
-    if not left or (now - c.on_began > ON_PATIENCE and not c.on_ops):
-        return True
-    ready_at = max(view.led_at + SHOT_DEADLINE, _shots_over(c), c.on_at + ON_RETRY)
-    if now < ready_at or c.on_ops:
-        view.wake_by(ready_at if now < ready_at else now + ON_RETRY)
-        return False
-    c.on_at, c.on_began = now, min(c.on_began, now)
-    for feed in left:
-        op = view.next_op()
-        c.on_ops[op] = feed
-        effects.append(
-            PowerOn(op, feed, now + fencing.request_timeout(view, feed), f"{fo.name}: {fo.spec.node} on again")
-        )
-    return False
-
-
-def _shots_over(c: Campaign) -> float:
-    return c.read_began + SHOT_DEADLINE if c.shots else -math.inf
 
 
 def _relocating(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
@@ -394,116 +272,6 @@ def _powering_on(view: View, fo: Failover, c: Campaign, now: float) -> list[Effe
     return []
 
 
-def _blocked(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
-    """Something is missing: wait for a device, for the server itself, or for a person."""
-    status = fo.status
-    assert status is not None
-    back = returned(view, fo, c, now)
-    if back or _aborting(view, fo):
-        return [] if view.busy else abort(view, fo, c, back or _why_aborting(fo), now)
-    approval = valid_answer(view, fo, now)
-    if approval is not None and not view.busy:
-        return _answered_blocked(view, fo, c, approval, now)
-    level = _level_that_answers(view, fo, c, now)
-    if level is None or view.busy or claimed(view, fo.spec.node):
-        return _poll(view, fo, c, now)
-    c.restarted, c.partner_missing = True, False
-    c.begin_level(-1)
-    c.failures.clear()
-    name = fo.spec.policy.levels[level].name
-    message = f"what was missing is there again: trying level {name} once more"
-    return write_failover(
-        view, fo, message, phase="Fencing", level=level, missing=(), shots=fencing.shots_of(fo, status, level)
-    )
-
-
-def _answered_blocked(view: View, fo: Failover, c: Campaign, approval: Approval, now: float) -> list[Effect]:
-    """A person's answer to Blocked."""
-    status = fo.status
-    assert status is not None
-    if approval.answer == "Dismiss":
-        return abort(view, fo, c, dismissal(approval), now)
-    if approval.answer == "Restart":
-        c.begin_level(-1)
-        update = {"answer": "Restart", "answered_by": approval.by, "level": 0, "missing": ()}
-        message = f"{approval.by} answered Restart"
-        return write_failover(view, fo, message, phase="Fencing", shots=fencing.shots_of(fo, status, 0), **update)
-    return _confirm_dead(view, fo, c, approval, now) if approval.answer == "ConfirmDead" else []
-
-
-def _confirm_dead(view: View, fo: Failover, c: Campaign, approval: Approval, now: float) -> list[Effect]:
-    """A person's word replaces power readings; never disk, heartbeat or network, and MMP is never cleared on it."""
-    status = fo.status
-    assert status is not None
-    if c.level != len(fo.spec.policy.levels):
-        c.begin_level(len(fo.spec.policy.levels))
-        c.asked_at = now
-    if not c.final_nonce:
-        c.final_nonce = fencing.new_nonce(view)
-        return fencing.ask(view, fo, fencing.attempt(status, c.level), c.final_nonce)
-    settled = c.asked_at + max(seconds(fo.spec.policy.confirm.settle), view.timeout())
-    veto = fencing.vetoes(view, fo, c, now) or (partner_unable(view, fo.spec.partner, fo.spec.targets, now))
-    if now - c.beat_at < view.timeout():
-        veto = f"{fo.spec.node} renewed its heartbeat {now - c.beat_at:.1f}s ago"
-    disks, waiting = fencing.disk_proofs(view, fo, c, now)
-    if (veto or waiting) and now - c.asked_at > view.timeout() + fencing.NONCE_PATIENCE:
-        c.begin_level(-1)
-        return fencing.block(view, fo, c, [veto or waiting, f"{approval.by}'s word does not outweigh that"])
-    if veto or waiting or now < settled:
-        view.wake_by(max(settled, now + 0.2))
-        return []
-    dead = Certificate(
-        node=fo.spec.node,
-        boot_id=fo.spec.evidence.boot_id,
-        hold_epoch=status.hold_epoch,
-        disks=disks,
-        nonce=c.final_nonce,
-        confirmed_by=approval.by,
-    )
-    certificate = fencing.seal(dead)
-    invariants.check_certificate(certificate, (), fo.spec.policy.confirm.rounds, now, settled, moves=True)
-    message = f"{approval.by} confirmed that {fo.spec.node} has no power: {approval.note or 'no reason given'}"
-    return write_failover(view, fo, message, phase="Relocating", certificate=certificate, answered_by=approval.by)
-
-
-def _poll(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
-    """Look at every feed now and then, to see whether one answers again."""
-    if c.poll_ops or now < c.poll_at:
-        view.wake_by(c.poll_at if now < c.poll_at else now + POLL_INTERVAL)
-        return []
-    c.poll_at = now + POLL_INTERVAL
-    feeds = sorted({f for level in range(len(fo.spec.policy.levels)) for f in level_feeds(fo, level)})
-    usable = [f for f in feeds if not changed_device(view, fo, f)]
-    c.poll_ops = {view.next_op(): feed for feed in usable}
-    return [ReadPower(op, feed, now + fencing.request_timeout(view, feed)) for op, feed in c.poll_ops.items()]
-
-
-def _level_that_answers(view: View, fo: Failover, c: Campaign, now: float) -> int | None:
-    """The first level of which every feed answers, and one answers better than when Blocked was entered.
-
-    A leader that has not seen the entry itself tries once.
-    """
-    if c.partner_missing and not fencing.spared(view, fo, c, now):
-        return fo.status.level if fo.status else 0
-    if c.poll_ops or not c.poll:
-        return None
-    for level in range(len(fo.spec.policy.levels)):
-        feeds = level_feeds(fo, level)
-        states = [c.poll.get(f, PowerState.UNKNOWN) for f in feeds]
-        if PowerState.UNKNOWN in states:
-            continue
-        better = any(_better(c.poll_base.get(f), c.poll[f]) for f in feeds)
-        if better or not c.restarted:
-            return level
-    return None
-
-
-def _better(then: PowerState | None, now: PowerState) -> bool:
-    return (then is PowerState.UNKNOWN and now is not PowerState.UNKNOWN) or (
-        then is PowerState.ON and now is PowerState.OFF
-    )
-
-
 def tail(view: View, fo: Failover, now: float) -> list[Effect]:
     """A Failover that has given its slot back: it only reports from here on."""
     if fo.phase == "Relocating":
@@ -542,5 +310,5 @@ HANDLERS: dict[str, Handler] = {
     "Fencing": _fencing,
     "Relocating": _relocating,
     "PoweringOn": _powering_on,
-    "Blocked": _blocked,
+    "Blocked": blocked,
 }

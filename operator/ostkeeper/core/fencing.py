@@ -244,16 +244,7 @@ def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         view.wake_by(settled)
         return []
     feeds = level_feeds(fo, status.level)
-    proofs = tuple(
-        FeedProof(
-            device_name=f.device,
-            outlet=f.outlet,
-            state="PoweredOff",
-            reads=c.rounds.count,
-            boot=c.rounds.boots.get(f, ""),
-        )
-        for f in feeds
-    )
+    proofs = feed_proofs(feeds, c.rounds)
     certificate = seal(
         Certificate(
             node=fo.spec.node,
@@ -270,6 +261,20 @@ def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     still = "; ".join(f"{d.target} {d.state}" for d in disks)
     message = f"{fo.spec.node} is dead: {', '.join(map(str, feeds))} read OFF in {c.rounds.count} rounds; {still}"
     return write_failover(view, fo, message, phase="Relocating", certificate=certificate)
+
+
+def feed_proofs(feeds: tuple[Feed, ...], rounds: Rounds) -> tuple[FeedProof, ...]:
+    """What the complete rounds proved of each feed."""
+    return tuple(
+        FeedProof(
+            device_name=feed.device,
+            outlet=feed.outlet,
+            state="PoweredOff",
+            reads=rounds.count,
+            boot=rounds.boots.get(feed, ""),
+        )
+        for feed in feeds
+    )
 
 
 def seal(certificate: Certificate) -> Certificate:
@@ -302,16 +307,7 @@ def _prove_restart(view: View, fo: Failover, c: Campaign, now: float) -> list[Ef
     assert status is not None
     assert c.rounds is not None
     feeds = level_feeds(fo, status.level)
-    proofs = tuple(
-        FeedProof(
-            device_name=f.device,
-            outlet=f.outlet,
-            state="PoweredOff",
-            reads=c.rounds.count,
-            boot=c.rounds.boots.get(f, ""),
-        )
-        for f in feeds
-    )
+    proofs = feed_proofs(feeds, c.rounds)
     certificate = seal(
         Certificate(
             node=fo.spec.node,

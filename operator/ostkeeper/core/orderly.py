@@ -14,8 +14,9 @@ from ostkeeper.api.osspair import Assignment, ReleasedWarrant, Warrant
 from ostkeeper.api.ost import OST
 from ostkeeper.core.able import partner_unable, unanswered
 from ostkeeper.core.campaign import Campaign
+from ostkeeper.core.ending import dismissal, valid_answer
 from ostkeeper.core.events import Effect
-from ostkeeper.core.failover import ask_term, dismissal, served, valid_answer
+from ostkeeper.core.failover import ask_term, served
 from ostkeeper.core.opening import draft, noted, release_overdue, reserve
 from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View

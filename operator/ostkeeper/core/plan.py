@@ -12,7 +12,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import PairRef
 from ostkeeper.api.phases import ORDERLY, TERMINAL
-from ostkeeper.core import adoption, drill, failover, opening, orderly
+from ostkeeper.core import adoption, drill, ending, failover, opening, orderly
 from ostkeeper.core.armed import armed
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import CreateOSS, Effect, Prepare, ProveWatch
@@ -187,7 +187,7 @@ def _rejoin(view: View, now: float) -> list[Effect]:
         if view.rejoin is None or view.rejoin.name != fo.name:
             view.rejoin = Campaign(fo.name, now)
         effects: list[Effect] = []
-        if not failover.power_on(view, fo, view.rejoin, now, effects):
+        if not ending.power_on(view, fo, view.rejoin, now, effects):
             return effects
         view.powered_on[entry.node] = now
         return write_failover(view, fo, f"{entry.node} was powered on as a standby", phase="Complete", shots=())

@@ -1,0 +1,130 @@
+"""Blocked: nothing proves the death. It waits for a device, for the partner, for the server itself, or for a person.
+
+Here: what leads out of Blocked, `ConfirmDead` among it. Not here: what leads into it (`fencing.block`).
+"""
+
+from __future__ import annotations
+
+from ostkeeper.api.common import seconds
+from ostkeeper.api.failover import Approval, Certificate, Failover
+from ostkeeper.core import fencing, invariants
+from ostkeeper.core.able import changed_device, claimed, level_feeds, partner_unable
+from ostkeeper.core.campaign import Campaign
+from ostkeeper.core.ending import abort, aborting, dismissal, returned, valid_answer, why_aborting
+from ostkeeper.core.events import Effect, ReadPower
+from ostkeeper.core.power import PowerState
+from ostkeeper.core.view import View
+from ostkeeper.core.writes import write_failover
+
+POLL_INTERVAL = 3.0
+"""Seconds between two looks at the devices while Blocked."""
+
+
+def blocked(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """Something is missing: wait for a device, for the server itself, or for a person."""
+    status = fo.status
+    assert status is not None
+    back = returned(view, fo, c, now)
+    if back or aborting(view, fo):
+        return [] if view.busy else abort(view, fo, c, back or why_aborting(fo), now)
+    approval = valid_answer(view, fo, now)
+    if approval is not None and not view.busy:
+        return _answered_blocked(view, fo, c, approval, now)
+    level = _level_that_answers(view, fo, c, now)
+    if level is None or view.busy or claimed(view, fo.spec.node):
+        return _poll(view, fo, c, now)
+    c.restarted, c.partner_missing = True, False
+    c.begin_level(-1)
+    c.failures.clear()
+    name = fo.spec.policy.levels[level].name
+    message = f"what was missing is there again: trying level {name} once more"
+    return write_failover(
+        view, fo, message, phase="Fencing", level=level, missing=(), shots=fencing.shots_of(fo, status, level)
+    )
+
+
+def _answered_blocked(view: View, fo: Failover, c: Campaign, approval: Approval, now: float) -> list[Effect]:
+    """A person's answer to Blocked."""
+    status = fo.status
+    assert status is not None
+    if approval.answer == "Dismiss":
+        return abort(view, fo, c, dismissal(approval), now)
+    if approval.answer == "Restart":
+        c.begin_level(-1)
+        update = {"answer": "Restart", "answered_by": approval.by, "level": 0, "missing": ()}
+        message = f"{approval.by} answered Restart"
+        return write_failover(view, fo, message, phase="Fencing", shots=fencing.shots_of(fo, status, 0), **update)
+    return _confirm_dead(view, fo, c, approval, now) if approval.answer == "ConfirmDead" else []
+
+
+def _confirm_dead(view: View, fo: Failover, c: Campaign, approval: Approval, now: float) -> list[Effect]:
+    """A person's word replaces power readings; never disk, heartbeat or network, and MMP is never cleared on it."""
+    status = fo.status
+    assert status is not None
+    if c.level != len(fo.spec.policy.levels):
+        c.begin_level(len(fo.spec.policy.levels))
+        c.asked_at = now
+    if not c.final_nonce:
+        c.final_nonce = fencing.new_nonce(view)
+        return fencing.ask(view, fo, fencing.attempt(status, c.level), c.final_nonce)
+    settled = c.asked_at + max(seconds(fo.spec.policy.confirm.settle), view.timeout())
+    veto = fencing.vetoes(view, fo, c, now) or (partner_unable(view, fo.spec.partner, fo.spec.targets, now))
+    if now - c.beat_at < view.timeout():
+        veto = f"{fo.spec.node} renewed its heartbeat {now - c.beat_at:.1f}s ago"
+    disks, waiting = fencing.disk_proofs(view, fo, c, now)
+    if (veto or waiting) and now - c.asked_at > view.timeout() + fencing.NONCE_PATIENCE:
+        c.begin_level(-1)
+        return fencing.block(view, fo, c, [veto or waiting, f"{approval.by}'s word does not outweigh that"])
+    if veto or waiting or now < settled:
+        view.wake_by(max(settled, now + 0.2))
+        return []
+    dead = Certificate(
+        node=fo.spec.node,
+        boot_id=fo.spec.evidence.boot_id,
+        hold_epoch=status.hold_epoch,
+        disks=disks,
+        nonce=c.final_nonce,
+        confirmed_by=approval.by,
+    )
+    certificate = fencing.seal(dead)
+    invariants.check_certificate(certificate, (), fo.spec.policy.confirm.rounds, now, settled, moves=True)
+    message = f"{approval.by} confirmed that {fo.spec.node} has no power: {approval.note or 'no reason given'}"
+    return write_failover(view, fo, message, phase="Relocating", certificate=certificate, answered_by=approval.by)
+
+
+def _poll(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """Look at every feed now and then, to see whether one answers again."""
+    if c.poll_ops or now < c.poll_at:
+        view.wake_by(c.poll_at if now < c.poll_at else now + POLL_INTERVAL)
+        return []
+    c.poll_at = now + POLL_INTERVAL
+    feeds = sorted({f for level in range(len(fo.spec.policy.levels)) for f in level_feeds(fo, level)})
+    usable = [f for f in feeds if not changed_device(view, fo, f)]
+    c.poll_ops = {view.next_op(): feed for feed in usable}
+    return [ReadPower(op, feed, now + fencing.request_timeout(view, feed)) for op, feed in c.poll_ops.items()]
+
+
+def _level_that_answers(view: View, fo: Failover, c: Campaign, now: float) -> int | None:
+    """The first level of which every feed answers, and one answers better than when Blocked was entered.
+
+    A leader that has not seen the entry itself tries once.
+    """
+    if c.partner_missing and not fencing.spared(view, fo, c, now):
+        return fo.status.level if fo.status else 0
+    if c.poll_ops or not c.poll:
+        return None
+    for level in range(len(fo.spec.policy.levels)):
+        feeds = level_feeds(fo, level)
+        states = [c.poll.get(f, PowerState.UNKNOWN) for f in feeds]
+        if PowerState.UNKNOWN in states:
+            continue
+        better = any(_better(c.poll_base.get(f), c.poll[f]) for f in feeds)
+        if better or not c.restarted:
+            return level
+    return None
+
+
+def _better(then: PowerState | None, now: PowerState) -> bool:
+    return (then is PowerState.UNKNOWN and now is not PowerState.UNKNOWN) or (
+        then is PowerState.ON and now is PowerState.OFF
+    )
