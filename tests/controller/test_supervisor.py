@@ -313,3 +313,27 @@ async def test_end_of_the_leadership_is_told_to_all_and_starts_no_clock() -> Non
         made.supervisor.led("t2")
         await made.written("led t2")
         assert made.heartbeats.started > started
+
+
+async def test_restored_etcd_forgets_the_leases_and_begins_a_term_of_its_own() -> None:
+    """Versions that went back would look like leases that never move again."""
+    async with house() as made:
+        made.show_all()
+        await made.written(GREETING[-1])
+        made.supervisor.led("t1")
+        await made.written("led t1")
+        made.heartbeats.seen(Beat("oss1", "boot-1", "900"), 1.0)
+        made.supervisor.went_back()
+        await made.written("led t1.1")
+        made.heartbeats.seen(Beat("oss1", "boot-1", "20"), 2.0)
+        assert made.heartbeats.seen(Beat("oss1", "boot-1", "21"), 3.0), "a renewal after the restore counts"
+        made.supervisor.went_back()
+        await made.written("led t1.2")
+
+
+async def test_restored_etcd_makes_no_leader_of_one_that_does_not_lead() -> None:
+    async with house() as made:
+        made.show_all()
+        await made.written(GREETING[-1])
+        made.supervisor.went_back()
+        assert not [said for said in made.diaries[0].short() if said.startswith("led")]

@@ -158,6 +158,7 @@ class Operator:
 
     def _on_history_went_back(self) -> None:
         self._index.parser.clear()
+        self.supervisor.went_back()
         self.ears.start_afresh()
         self.nodes.relist()
 

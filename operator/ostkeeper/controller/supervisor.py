@@ -81,6 +81,7 @@ class Supervisor:
         """The pairs that name a server: one, where nothing is wrong."""
         self._nodes: dict[str, NodeState] = {}
         self._term = ""
+        self._returns = 0
         self._policies: PoliciesTried | None = None
         self.problems: tuple[Problem, ...] = ()
         """What is wrong, as last looked for."""
@@ -143,6 +144,16 @@ class Supervisor:
         self._term = term
         self.heartbeats.restart(self._clock.monotonic())
         self._broadcast(Led(term))
+
+    def went_back(self) -> None:
+        """etcd was restored: what was seen may be newer than what is. Forget the leases, and begin as a new leader does.
+
+        Versions that went back would look like leases that never move again, and like objects not worth reading.
+        """
+        self.heartbeats.pulses.clear()
+        if self._term:
+            self._returns += 1
+            self.led(f"{self._term.partition('.')[0]}.{self._returns}")
 
     def deposed(self) -> None:
         """This operator does not lead any more."""
