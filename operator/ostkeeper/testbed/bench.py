@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import shutil
 import statistics
@@ -44,6 +45,11 @@ async def bench(directory: Path, runs: int) -> int:
     """Do it so many times. 0: it is written; 1: one run failed, and the text says how; 130: ended by Ctrl-C."""
     cancelled_by_signal(asyncio.current_task())
     print(f"bench: {runs} power cuts; starting 2 servers in {directory} ...", flush=True)
+    if (load := os.getloadavg()[0]) > (cpus := os.cpu_count() or 1):
+        print(
+            f"bench: this machine is busy (load {load:.1f} on {cpus} CPUs): the seconds tell about that, too",
+            flush=True,
+        )
     try:
         found = await measure(directory, runs)
     except FAILURES as error:

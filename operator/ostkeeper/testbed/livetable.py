@@ -6,8 +6,9 @@ Here: from a `Scene` to what rich prints. Pure. Not here: looking (`observer`), 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -19,24 +20,36 @@ VERDICTS = {"Healthy": "green", "Suspect": "yellow", "Absent": "yellow", "Degrad
 STATES = {"Mounted": "green", "Mounting": "yellow", "Releasing": "yellow", "Recovering": "yellow", "Held": "magenta"}
 
 
-def draw(scene: Scene, lines: Sequence[str], title: str = "") -> RenderableType:
+WIDE = 112
+"""Columns from which servers and OSTs stand side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
     """The whole picture. `lines`: what happened last, the newest at the end."""
-    floor = Table.grid(padding=(0, 4))
-    floor.add_row(servers(scene.servers), targets(scene.targets))
-    log = Group(
-        *(
-            Text(line, style="dim" if number < len(lines) - 1 else "", no_wrap=True, overflow="ellipsis")
-            for number, line in enumerate(lines)
-        )
-    )
-    return Group(Text(), Text(title, style="bold cyan"), floor, watchdog(scene), log)
+
+    scene: Scene
+    lines: Sequence[str] = ()
+    title: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield it for a terminal of this width."""
+        yield Text()
+        yield Text(self.title, style="bold cyan")
+        floor = Table.grid(padding=(0, 4))
+        both = (servers(self.scene.servers), targets(self.scene.targets))
+        for row in [both] if options.max_width >= WIDE else [(both[0],), (both[1],)]:
+            floor.add_row(*row)
+        yield floor
+        yield watchdog(self.scene)
+        for number, line in enumerate(self.lines):
+            style = "dim" if number < len(self.lines) - 1 else ""
+            yield Text(line, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def servers(rows: Sequence[ServerSeen]) -> Table:
     """One line a server: the truth, its feeds, what the operator makes of it, what it serves."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("SERVER", "REALLY", "FEEDS", "OPERATOR SAYS", "SERVES"):
-        table.add_column(heading, header_style="bold", no_wrap=True)
+    table = _table({"SERVER": 6, "REALLY": 8, "FEEDS": 6, "OPERATOR SAYS": 13, "SERVES": 6})
     for row in rows:
         table.add_row(
             row.name,
@@ -58,9 +71,7 @@ def feeds(server: ServerSeen) -> Text:
 
 def targets(rows: Sequence[TargetSeen]) -> Table:
     """One line an OST: home, who may mount it, its state, where it really is."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("OST", "HOME", "NODE", "STATE", "REALLY MOUNTED ON"):
-        table.add_column(heading, header_style="bold", no_wrap=True)
+    table = _table({"OST": 7, "HOME": 6, "NODE": 6, "STATE": 10, "REALLY MOUNTED ON": 17})
     for row in rows:
         away = bool(row.node) and row.node != row.home
         really = ", ".join(row.mounted_on)
@@ -71,6 +82,14 @@ def targets(rows: Sequence[TargetSeen]) -> Table:
             Text(row.state or "-", style=STATES.get(row.state, "red" if row.state else "dim")),
             Text(really or "nowhere", style="bold red" if len(row.mounted_on) != 1 else "green"),
         )
+    return table
+
+
+def _table(columns: dict[str, int]) -> Table:
+    """Heading → least width, so that nothing jumps when a word changes."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading, width in columns.items():
+        table.add_column(heading, header_style="bold", no_wrap=True, min_width=width)
     return table
 
 

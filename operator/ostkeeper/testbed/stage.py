@@ -77,7 +77,7 @@ class Stage:
 
     def _draw(self) -> None:
         if self._live is not None:
-            self._live.update(livetable.draw(self.observer.scene, list(self._lines), self._title), refresh=True)
+            self._live.update(livetable.Picture(self.observer.scene, tuple(self._lines), self._title), refresh=True)
 
     async def shell(self, command: str, user: str = identities.ADMIN.user) -> str:
         """Show a command, run it in a shell as this user of the API server, show each line as it comes.

@@ -39,6 +39,7 @@ QUESTION = 'jsonpath=\'{.status.message}{"\\n"}evidence {.status.evidence}{"\\n"
 MISSING = "jsonpath='{range .status.missing[*]}{@}{\"\\n\"}{end}'"
 ANSWERS = 5
 """How often alice answers when the evidence changes under her hands."""
+LAPSED = "The evidence has changed meanwhile, so this answer is worth nothing. She looks again:"
 
 
 class DemoFailedError(RuntimeError):
@@ -133,19 +134,16 @@ class Story:
     async def hang(self) -> None:
         """Hang, nothing moves, one answer, failover; the thaw finds nobody."""
         watch = Stopwatch(self.world, HANGS)
-        known = self.stage.observer.scene.names()
         async with watch.running():
             watch.moments.fault = await self.world.verbs.hang(HANGS)
             self.stage.say(
                 f"Every process of {HANGS} stands still, its disks and its link, too. It could go on at any moment."
             )
-            name = await self._opened(known, "Failover", MANUAL)
-            await self._until("alice is asked", lambda scene: scene.phase(name) == "AwaitingApproval", 20)
-            await self._nothing_moves(name)
+            await self._nothing_moves(await self._asked("Failover", MANUAL))
             self.stage.say(
                 f"Alice is asked. {HOLD_STILL:g} s later nothing has moved and nothing was cut. She looks, and answers:"
             )
-            await self._answer(name, "Failover", "AwaitingApproval")
+            name = await self._approve("Failover", MANUAL)
             await self._until(f"{name} is Complete", lambda scene: scene.phase(name) == "Complete", 60)
             await self._until("all OSTs are mounted", lambda scene: scene.serving([MANUAL]) and watch.mounted, 20)
         self._told(watch, name, MANUAL, "hang")
@@ -176,7 +174,6 @@ class Story:
         devices = [*(f"{feed}" for feed in self.world.layout.wiring[LIES]), self.world.layout.bmc(LIES)]
         for device in devices:
             await self.world.verbs.device(device, "lie")
-        known = self.stage.observer.scene.names()
         watch = Stopwatch(self.world, LIES)
         async with watch.running():
             watch.moments.fault = await self.world.verbs.partition(LIES, "all")
@@ -184,10 +181,9 @@ class Story:
                 f"Neither operator nor partner reaches {LIES}, but it lives and writes. {', '.join(devices)} say yes to "
                 f"an off, do nothing, and read OFF from then on."
             )
-            name = await self._opened(known, "Failover", MANUAL)
-            await self._until("alice is asked", lambda scene: scene.phase(name) == "AwaitingApproval", 30)
+            await self._asked("Failover", MANUAL)
             self.stage.say("Alice makes a mistake, as people do at night:")
-            await self._answer(name, "Failover", "AwaitingApproval")
+            name = await self._approve("Failover", MANUAL)
             await self._until(f"{name} is Blocked", lambda scene: scene.phase(name) == "Blocked", 90)
             self._told(watch, name, MANUAL, "cut off, its power devices lie")
         self.stage.say("Every feed reads OFF, and still no certificate: the disks move. What is missing:")
@@ -200,7 +196,8 @@ class Story:
             await self.world.verbs.device(device, "normal")
         await self.world.verbs.heal(LIES)
         self.stage.say(f"Network and devices are mended. {LIES} never stopped serving; alice ends it:")
-        await self._answer(name, "Dismiss", "Blocked")
+        while not await self._answer(name, "Dismiss", "Blocked"):
+            self.stage.say(LAPSED)
         await self._until(f"{name} is Aborted", lambda scene: scene.phase(name) == "Aborted", 40)
         await self._until(f"{LIES} serves", lambda scene: scene.serving([MANUAL]), 40)
 
@@ -210,8 +207,7 @@ class Story:
         """Power back, failback: by itself where that is declared, by one answer where not."""
         await self.world.verbs.power_on(CRASHES)
         self.stage.say(f"{CRASHES} gets its power back. {AUTOMATIC} goes home by itself; for {MANUAL} alice is asked.")
-        scene = await self._until("alice is asked", lambda scene: scene.asking("Failback", MANUAL), 40)
-        await self._answer(scene.asking("Failback", MANUAL), "Failback", "AwaitingApproval")
+        await self._approve("Failback", MANUAL)
         pairs = [pair.name for pair in self.world.layout.pairs]
         await self._until("all OSTs are home again", lambda scene: scene.at_home(pairs), 60)
         await self._until(
@@ -239,24 +235,34 @@ class Story:
         scene = await self._until(f"a {type_} of {pair} is opened", lambda scene: scene.opened(known, type_, pair), 60)
         return scene.opened(known, type_, pair)
 
-    async def _answer(self, name: str, answer: str, question: str) -> None:
-        """Alice looks at the question and answers it. An answer counts only while its evidence does: else again."""
+    async def _asked(self, type_: str, pair: str) -> str:
+        scene = await self._until(
+            f"alice is asked about a {type_} of {pair}", lambda scene: scene.asking(type_, pair), 60
+        )
+        return scene.asking(type_, pair)
+
+    async def _approve(self, type_: str, pair: str) -> str:
+        """Alice says yes to what waits for an answer; again when the evidence changes under her hands. Gives its name."""
         for _ in range(ANSWERS):
-            await self.stage.shell(f"kubectl get fo {name} -n {NAMESPACE} -o {QUESTION}", ALICE)
-            evidence = (await self.stage.observer.look()).failover(name)["status"]["evidence"]
-            patch = {"spec": {"approval": {"answer": answer, "by": ALICE, "evidence": evidence}}}
-            await self.stage.shell(
-                f"kubectl patch fo {name} -n {NAMESPACE} --type=merge -p '{json.dumps(patch)}'", ALICE
-            )
-            scene = await self._until(
-                "the answer is taken up, or its evidence has changed",
-                lambda scene: scene.phase(name) != question or evidence_of(scene, name) != evidence,  # noqa: B023
-                30,
-            )
-            if scene.phase(name) != question:
-                return
-            self.stage.say("The evidence has changed meanwhile, so this answer is worth nothing. She looks again:")
-        raise DemoFailedError(f"{name}: the evidence changed {ANSWERS} times in a row, alice could not answer it")
+            name = await self._asked(type_, pair)
+            if await self._answer(name, type_, "AwaitingApproval"):
+                return name
+            self.stage.say(LAPSED)
+        raise DemoFailedError(f"{pair}: the evidence changed {ANSWERS} times in a row, alice could not answer it")
+
+    async def _answer(self, name: str, answer: str, question: str) -> bool:
+        """Alice looks at the question, and answers it by one command. False: its evidence had changed meanwhile."""
+        await self.stage.shell(f"kubectl get fo {name} -n {NAMESPACE} -o {QUESTION}", ALICE)
+        evidence = evidence_of(await self.stage.observer.look(), name)
+        patch = {"spec": {"approval": {"answer": answer, "by": ALICE, "evidence": evidence}}}
+        await self.stage.shell(f"kubectl patch fo {name} -n {NAMESPACE} --type=merge -p '{json.dumps(patch)}'", ALICE)
+
+        def taken_up(scene: Scene) -> bool:
+            return scene.phase(name) != question or evidence_of(scene, name) != evidence
+
+        scene = await self._until("the answer is taken up, or its evidence has changed", taken_up, 30)
+        gone = answer != "Dismiss" and scene.phase(name) == "Aborted"
+        return scene.phase(name) != question and not gone
 
     def _told(self, watch: Stopwatch, name: str, pair: str, cause: str) -> None:
         failover = self.stage.observer.scene.failover(name)
