@@ -98,7 +98,12 @@ async def linger(world: World, control: Control, console: Console) -> None:
     ]
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
-    await control.down.wait()
+    try:
+        await control.down.wait()
+    except asyncio.CancelledError:  # Ctrl-C is how it is meant to end
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
 
 
 def cancelled_by_signal(task: asyncio.Task[Any] | None) -> None:

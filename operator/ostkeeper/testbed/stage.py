@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
@@ -21,7 +22,7 @@ from rich.text import Text
 
 from ostkeeper.testbed import identities, livetable
 from ostkeeper.testbed.observer import Observer
-from ostkeeper.testbed.processes import WITH_US, CommandFailed, end
+from ostkeeper.testbed.processes import WITH_US, CommandFailed
 from ostkeeper.testbed.scene import Scene, changes
 from ostkeeper.testbed.world import World
 
@@ -102,7 +103,7 @@ class Stage:
                 self.console.print(Text(lines[-1]), soft_wrap=True)
             code = await process.wait()
         finally:
-            await end(process)
+            await _end_all(process)
         if code:
             raise CommandFailed(f"{command}: exit {code}: {' '.join(lines[-3:])}")
         return "\n".join(lines)
@@ -115,6 +116,16 @@ class Stage:
 
     def _prompt(self, user: str) -> str:
         return "" if user == identities.ADMIN.user else user
+
+
+async def _end_all(process: asyncio.subprocess.Process) -> None:
+    """End a shell with all that it started, which would else keep its pipe, and go on."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+    if process.stdout is not None:
+        await process.stdout.read()
 
 
 def make_console() -> Console:
