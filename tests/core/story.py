@@ -20,7 +20,7 @@ from core.pairs import at_rest, build
 from core.world import PAIR, World
 from core.worldlog import truth
 from ostkeeper.api.failover import Approval, Failover
-from ostkeeper.api.fencedevice import FenceDevice
+from ostkeeper.api.fencedevice import FeedReading, FenceDevice
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
@@ -259,6 +259,14 @@ def _recreate(world: World, name: str) -> None:
     world.store.put(old.model_copy(update={"metadata": meta}))
 
 
+def _probed(world: World, name: str, state: str) -> None:
+    """The prober writes down what a BMC reads."""
+    old = world.store.get(FenceDevice, name)
+    assert old.status is not None
+    readings = (FeedReading(state="PoweredOff" if state == "OFF" else "PoweredOn"),)
+    world.store.put(old.model_copy(update={"status": old.status.model_copy(update={"feeds": readings})}))
+
+
 def _swap(world: World, one: str, other: str) -> None:
     """Two cords are swapped: the outlet that is declared for one server feeds the other one."""
     a, b = world.floor.servers[one], world.floor.servers[other]
@@ -330,6 +338,7 @@ VERBS: list[tuple[str, Act]] = [
     (r"(left|right) measures ([\d.]+) W", _watts),
     (r"(left|right) reboots(, outlets on)?", _device_restarts),
     (r"FenceDevice (\S+) is created anew", _recreate),
+    (r"the prober sees (bmc-oss\d) (OFF|ON)", _probed),
     (r"(ann|bob) answers (\w+)", _answer),
     (r"the API (goes away|comes back)", _api),
     (r"another operator leads", _other_leads),
