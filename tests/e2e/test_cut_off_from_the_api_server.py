@@ -11,6 +11,7 @@ from e2e.world import E2E, e2e_world
 pytestmark = pytest.mark.e2e
 
 THREE_TIMEOUTS = 18.0
+A_MINUTE = 60.0
 
 
 def serving_at_home(w: E2E) -> None:
@@ -35,11 +36,11 @@ async def test_nobody_is_shot_while_all_servers_are_cut_off_from_the_api_server(
         assert await w.failovers() == []
 
 
-async def test_nobody_is_shot_after_the_api_server_was_away() -> None:
+async def test_nobody_is_shot_after_the_api_server_was_away_for_a_minute() -> None:
     async with e2e_world() as w:
         await w.ready()
         await w.verbs.apiserver("stop")
-        await while_writing(w, THREE_TIMEOUTS, lambda: serving_at_home(w))
+        await while_writing(w, A_MINUTE, lambda: serving_at_home(w))
         await w.verbs.apiserver("start")
         await w.renewed("oss1")
         await w.while_beating("oss2", 5, lambda: serving_at_home(w))
