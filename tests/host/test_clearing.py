@@ -88,6 +88,32 @@ def test_disk_is_read_in_the_moment_in_which_it_may_have_stood_still_long_enough
     assert rig.one(ev.Mount).clear is True
 
 
+def test_store_and_read_are_there_when_the_stillness_is() -> None:
+    rig = suspected()
+    rig.wait(0.5)
+    relocated(rig)
+    assert rig.all(ev.Remember)
+    assert rig.all(ev.ReadPair)
+    while rig.now < START + 2.0:
+        rig.tick()
+    mark = len(rig.effects)
+    rig.read(replace(STILL, unmoved=62.0))
+    assert len(rig.since(mark, ev.Mount)) == 1
+    assert not rig.since(mark, ev.Remember)
+    assert not rig.since(mark, ev.ReadPair)
+
+
+def test_block_that_moves_while_its_stillness_is_awaited_leaves_no_record_behind() -> None:
+    rig = suspected()
+    rig.wait(0.5)
+    relocated(rig)
+    assert rig.all(ev.Remember)[-1].mounts[T] is not None
+    rig.read(replace(STILL, activity="Advancing", digest="d-alive", moves=1, still_since=rig.now, unmoved=0.0))
+    rig.disk = replace(rig.disk, still_since=rig.now)
+    assert rig.all(ev.Remember)[-1].mounts == {T: None}
+    assert not rig.all(ev.Mount)
+
+
 def test_agent_that_did_not_see_the_off_counts_from_the_warrant() -> None:
     held = certificate()
     rig = Rig(grants=[grant("Serve", 6, **certified(held))], disk=STILL, failovers=[failover(held)]).start()

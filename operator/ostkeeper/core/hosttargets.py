@@ -111,14 +111,17 @@ def _serve(turn: Turn, target: Target, grant: Assignment) -> None:
             return
         target.looked = grant.epoch
     clearing = permission.clearing(host, target, grant, now)
-    if refusal is None and not clearing.clear and clearing.wait_until:
+    soon = refusal is None and not clearing.clear and clearing.wait_until > 0
+    if soon:
         refusal = (permission.WAIT, f"{target.name}: before MMP is cleared: {clearing.why}")
         _await_stillness(turn, target, clearing.wait_until)
     target.refused = refusal
-    if refusal:
+    if refusal and not soon:
         target.wish = None
         return
-    _mount(turn, target, grant, clearing)
+    prepared = _prepared(turn, target, grant)  # while the block is still watched, too: every mount waits for this
+    if prepared and not soon:
+        _mount(turn, target, grant, clearing)
 
 
 def _await_stillness(turn: Turn, target: Target, until: float) -> None:
@@ -139,18 +142,24 @@ def _read_wish(turn: Turn, target: Target, grant: Assignment) -> Wish:
     return wish
 
 
-def _mount(turn: Turn, target: Target, grant: Assignment, clearing: permission.Clearing) -> None:
-    """Let it through once the store and a fresh read, both of this grant, have arrived."""
-    host, reading, ost = turn.host, target.reading, target.ost
-    if reading is None or ost is None:
-        return
+def _prepared(turn: Turn, target: Target, grant: Assignment) -> bool:
+    """Whether the store and a fresh read, both of this grant, have arrived; they are asked for side by side."""
+    host, reading = turn.host, target.reading
+    if reading is None:
+        return False
     wish = _read_wish(turn, target, grant)
     begun = ev.Mounted(reading.uuid, host.server.boot_id, grant.epoch)
     if host.records.get(target.name) != begun:
         target.displaced = target.displaced or (host.records.get(target.name),)
         turn.records[target.name] = begun
-        return
-    if host.seen_for(target) != grant.epoch or wish.read_began == -math.inf:
+        return False
+    return host.seen_for(target) == grant.epoch and wish.read_began > -math.inf
+
+
+def _mount(turn: Turn, target: Target, grant: Assignment, clearing: permission.Clearing) -> None:
+    """Let it through."""
+    host, reading, ost = turn.host, target.reading, target.ost
+    if reading is None or ost is None:
         return
     target.busy, target.op, target.busy_epoch, target.wish = "mount", turn.next_op(), grant.epoch, None
     mount = ev.Mount(
