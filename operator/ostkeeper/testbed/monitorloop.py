@@ -42,8 +42,19 @@ class Watched:
     host: str
     path: str
     name: str
-    own_mark_seen: bool = False
-    """Its mark stood in the MMP block during the time that it has held the disk without a break."""
+    marked_mount: int = 0
+    """The mount (see `mount_id`) during which its own mark stood in the MMP block; 0: none, or that has ended."""
+
+    def mount_id(self) -> int:
+        """Tells this super block from a later one of the same device: the inode that sysfs gave it; 0: there is none.
+
+        Two mounts may follow each other between two samples, with another server's in between. A new one carries the mark
+        of whoever had the disk before until its MMP thread has run: that is no takeover.
+        """
+        try:
+            return os.stat(f"/sys/fs/ext4/{self.name}").st_ino
+        except OSError:
+            return 0
 
 
 @dataclass(slots=True)
@@ -125,14 +136,18 @@ class Watcher:
             return
         for one in image.devices:
             if one not in holders:
-                one.own_mark_seen = False
+                one.marked_mount = 0
         if len(holders) != 1:
             return
-        holder, mark = holders[0], kernel.read_mmp(image.fd, *image.mmp)
+        holder = holders[0]
+        mount = holder.mount_id()
+        mark = kernel.read_mmp(image.fd, *image.mmp)
+        if holder.mount_id() != mount:
+            return
         if mark.device == holder.name:
-            holder.own_mark_seen = True
-        elif holder.own_mark_seen and image.holds(holder):
-            holder.own_mark_seen = False
+            holder.marked_mount = mount
+        elif mount and holder.marked_mount == mount and image.holds(holder):
+            holder.marked_mount = 0
             other = [one.host for one in image.devices if one.name == mark.device]
             self._report("mark-taken", image.target, sorted({holder.host, *other}), mark=mark.device)
 
