@@ -71,7 +71,7 @@ def _stirs(view: View, fo: Failover, c: Campaign, now: float) -> str:
     state = view.nodes.get(node)
     if view.node_moved.get(node, -math.inf) > since and state is not None and state.ready == "True":
         return f"{RETURNED}: the kubelet of {node} renewed its heartbeat"
-    if view.uptime_seen.get(node, ("", -math.inf))[1] > since:
+    if view.report_moved.get(node, -math.inf) > since:
         return f"{RETURNED}: the agent of {node} reported"
     return ""
 

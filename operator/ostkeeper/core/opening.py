@@ -34,6 +34,9 @@ def decide(view: View, now: float) -> list[Effect]:
             continue
         if not view.held_by(node) or noted(view, node, "Failover") or claimed(view, node):
             continue
+        if now < view.reopen_at.get(node, now):
+            view.wake_by(view.reopen_at[node])
+            continue
         return reserve(view, node, overdue or verdict.sentence)
     return []
 

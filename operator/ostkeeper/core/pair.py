@@ -128,8 +128,11 @@ class PairMachine:
 
     def _uptime(self, oss: OSS, now: float) -> None:
         told = f"{oss.status.boot_id}/{oss.status.uptime_seconds}" if oss.status else ""
-        if self.view.uptime_seen.get(oss.name, ("", 0.0))[0] != told:
+        before = self.view.uptime_seen.get(oss.name)
+        if before is None or before[0] != told:
             self.view.uptime_seen[oss.name] = (told, now)
+        if before is not None and before[0] != told:
+            self.view.report_moved[oss.name] = now
 
     def _gone(self, kind: str, key: str) -> None:
         """Absence orders nothing: what is gone is only not seen any more."""

@@ -70,6 +70,8 @@ def _open_failover(view: View, now: float) -> list[Effect]:
     if fo.phase == "":
         return [] if view.busy else first_phase(view, fo, now)
     if fo.phase in TERMINAL:
+        if fo.phase == "Aborted" and fo.spec.type == "Failover":
+            view.reopen_at[fo.spec.node] = now + view.timeout()
         wiring = drill.result(view, fo) if fo.spec.type == "Drill" else None
         return [] if view.busy else failover.free_slot(view, fo, wiring)
     if fo.spec.type == "Drill":

@@ -53,6 +53,10 @@ class View:
     """When a kubelet's heartbeat was last seen to move."""
     uptime_seen: dict[str, tuple[str, float]] = field(default_factory=dict)
     """By server: version of the report that told its uptime, and when it was first seen."""
+    report_moved: dict[str, float] = field(default_factory=dict)
+    """When a server's agent was last seen to report anew in this term; the first sight of a report is no movement."""
+    reopen_at: dict[str, float] = field(default_factory=dict)
+    """Not before this second is another Failover of the server opened: the last one was aborted."""
     well_since: dict[str, float] = field(default_factory=dict)
     """Since when a server is Healthy without a break, and in which boot it is (`well_boot`)."""
     well_boot: dict[str, str] = field(default_factory=dict)
