@@ -9,8 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from e2e.world import E2E, LEADER
-from waiting import wait_for_async
+from e2e.world import E2E, LEADER, steadily
 
 ROOM = 4.0
 """How much longer than asked for a wait may take on a busy machine: so many times."""
@@ -27,7 +26,7 @@ async def while_leading(w: E2E, seconds: float, check: Callable[[], Any]) -> Non
             seen.append(datetime.fromisoformat(renewed))
         return bool(seen) and (seen[-1] - seen[0]).total_seconds() >= seconds
 
-    await _steadily(led, ROOM * seconds + 20, f"an operator should lead on for {seconds:g}s")
+    await steadily(led, ROOM * seconds + 20, f"an operator should lead on for {seconds:g}s", step=0.25)
 
 
 async def while_writing(w: E2E, seconds: float, check: Callable[[], Any]) -> None:
@@ -43,26 +42,10 @@ async def while_writing(w: E2E, seconds: float, check: Callable[[], Any]) -> Non
         await _checked(check)
         return await acknowledged() >= enough
 
-    await _steadily(written, ROOM * seconds + 20, f"{seconds:g}s of records should be written")
+    await steadily(written, ROOM * seconds + 20, f"{seconds:g}s of records should be written", step=0.25)
 
 
 async def _checked(check: Callable[[], Any]) -> None:
     answer = check()
     if answer is not None:
         await answer
-
-
-async def _steadily(condition: Callable[[], Any], within: float, why: str) -> None:
-    """As `wait_for_async`, but an AssertionError of the condition ends it at once: that is what is to be shown."""
-    broken: list[AssertionError] = []
-
-    async def guarded() -> bool:
-        try:
-            return bool(await condition())
-        except AssertionError as error:
-            broken.append(error)
-            return True
-
-    await wait_for_async(guarded, within, why, step=0.25)
-    if broken:
-        raise broken[0]

@@ -244,7 +244,7 @@ class E2E:
             seen.add(str(spec.get("renewTime")))
             return len(seen) > times
 
-        await _steadily(beaten, within, f"{host} should renew its heartbeat {times} times")
+        await steadily(beaten, within, f"{host} should renew its heartbeat {times} times")
 
     async def renewed(self, host: str, within: float = ACT_SECONDS) -> None:
         """Wait until a server's lease moves."""
@@ -272,7 +272,7 @@ class E2E:
         assert plane.bmc(host), f"{host} was shot by its BMC"
 
 
-async def _steadily(condition: Callable[[], Any], within: float, why: str) -> None:
+async def steadily(condition: Callable[[], Any], within: float, why: str, step: float = 0.1) -> None:
     """As `wait_for_async`, but an AssertionError of the condition ends it at once: that is what is to be shown."""
     broken: list[AssertionError] = []
 
@@ -283,7 +283,7 @@ async def _steadily(condition: Callable[[], Any], within: float, why: str) -> No
             broken.append(error)
             return True
 
-    await wait_for_async(guarded, within, why, step=0.1)
+    await wait_for_async(guarded, within, why, step=step)
     if broken:
         raise broken[0]
 
