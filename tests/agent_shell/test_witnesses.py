@@ -1,6 +1,7 @@
 """The network witness over real TCP, and what else on a server could mount a target."""
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ DISK = DiskRef("scratch-OST0000", "ext4", "/dev/disk/by-id/wwn-1", "/mnt/ost0")
 
 
 def port_of(server: asyncio.Server) -> int:
-    return int(server.sockets[0].getsockname()[1])
+    """Give the port on IPv4: for port 0 the kernel picks another one for each family, and they come in any order."""
+    return next(int(each.getsockname()[1]) for each in server.sockets if each.family == socket.AF_INET)
 
 
 async def test_server_answers_its_name_and_boot() -> None:
