@@ -12,11 +12,12 @@ import pytest
 from agent.blocks import block_of, superblock_of, with_sequence, write_block
 from agent.disks import SharedDisk, make_image, run
 from ostkeeper.agent.backends import mmp
-from ostkeeper.agent.backends.base import Backend, ClearRefusedError, MmpState
+from ostkeeper.agent.backends.base import Backend, ClearRefusedError
 from ostkeeper.agent.backends.ext4 import Ext4Backend
 from ostkeeper.agent.backends.registry import backend_for
 from ostkeeper.agent.children import Children
 from ostkeeper.agent.locks import Locks
+from ostkeeper.core.diskview import MmpState
 from waiting import wait_for_async
 
 pytestmark = pytest.mark.contract

@@ -7,10 +7,10 @@ import pytest
 from agent.blocks import block_of, superblock_of, with_sequence
 from agent.disks import make_image, run
 from ostkeeper.agent.backends import mmp, superblock
-from ostkeeper.agent.backends.base import MmpState
 from ostkeeper.agent.backends.crc32c import crc32c
 from ostkeeper.agent.backends.mmp import MmpError
 from ostkeeper.agent.backends.superblock import SuperblockError
+from ostkeeper.core.diskview import MmpState, kernel_wait
 
 pytestmark = pytest.mark.scenario
 
@@ -111,4 +111,4 @@ def test_name_that_fills_its_field_is_read_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("check", "update", "wait"), [(5, 1, 22), (5, 5, 22), (10, 5, 42), (300, 5, 720)])
 def test_kernel_waits_as_measured(check: float, update: float, wait: float) -> None:
-    assert mmp.kernel_wait(check, update) == wait
+    assert kernel_wait(check, update) == wait

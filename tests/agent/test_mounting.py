@@ -13,12 +13,13 @@ from agent.blocks import block_of, with_sequence, write_block
 from agent.disks import Server, SharedDisk, make_image, run
 from ostkeeper.agent import mounts
 from ostkeeper.agent.backends import mmp
-from ostkeeper.agent.backends.base import Backend, BackendUnavailableError, DiskError, Failure, Mark, MmpState
+from ostkeeper.agent.backends.base import Backend, BackendUnavailableError, DiskError, Failure
 from ostkeeper.agent.backends.ext4 import mount_command
 from ostkeeper.agent.backends.registry import backend_for
 from ostkeeper.agent.children import ChildExit, Children
 from ostkeeper.agent.locks import Locks
 from ostkeeper.agent.mounts import read_mounts
+from ostkeeper.core.diskview import Mark, MmpState
 from waiting import wait_for
 
 TARGET = "scratch-OST0000"

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ostkeeper.agent.backends.base import Mark
 from ostkeeper.agent.store import MountRecord, State, Store, StoreError, load, save
+from ostkeeper.core.diskview import Mark
 
 pytestmark = pytest.mark.scenario
 

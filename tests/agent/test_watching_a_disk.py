@@ -14,17 +14,9 @@ import pytest
 from agent.blocks import with_sequence, write_block
 from agent.disks import SharedDisk, make_image
 from ostkeeper.agent.backends import mmp
-from ostkeeper.agent.backends.base import Mark, MmpState, Probe
 from ostkeeper.agent.backends.ext4 import Ext4Reader
-from ostkeeper.agent.watch import (
-    FAST_INTERVAL,
-    Activity,
-    DiskStalledError,
-    DiskView,
-    DiskWatch,
-    next_reading,
-    next_view,
-)
+from ostkeeper.agent.watch import DiskStalledError, DiskWatch
+from ostkeeper.core.diskview import FAST_INTERVAL, Activity, DiskView, Mark, MmpState, Probe, next_reading, next_view
 from waiting import wait_for_async
 
 

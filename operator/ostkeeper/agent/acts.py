@@ -13,10 +13,11 @@ import asyncio
 import logging
 from pathlib import Path
 
-from ostkeeper.agent.backends.base import ClearRefusedError, DiskError, MmpState, Probe
+from ostkeeper.agent.backends.base import ClearRefusedError, DiskError
 from ostkeeper.agent.disks import Disk, Shelf
 from ostkeeper.agent.locks import LockHeldError, TargetLock
 from ostkeeper.core import hostevents as ev
+from ostkeeper.core.diskview import MmpState, Probe
 
 log = logging.getLogger(__name__)
 _WITHIN = 5.0

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ostkeeper.agent import mounts
-from ostkeeper.agent.backends.base import Backend, BackendUnavailableError, DiskError, MmpState
+from ostkeeper.agent.backends.base import Backend, BackendUnavailableError, DiskError
 from ostkeeper.agent.backends.registry import backend_for
 from ostkeeper.agent.children import Children
 from ostkeeper.agent.locks import Locks
-from ostkeeper.agent.watch import FAST_INTERVAL, DiskView, DiskWatch
+from ostkeeper.agent.watch import DiskWatch
 from ostkeeper.core import hostevents as ev
+from ostkeeper.core.diskview import FAST_INTERVAL, reading_of
 
 log = logging.getLogger(__name__)
 EventT = TypeVar("EventT", ev.MountsSeen, ev.ChildrenSeen)
@@ -87,7 +88,9 @@ class Shelf:
             self._refused[ref.target] = ref
             self._emit(ev.DiskSeen(ev.Reading(ref.target, time.monotonic(), False, str(error), "Unreadable")))
             return
-        watch = DiskWatch(ref.target, backend.reader(), lambda view: self._emit(ev.DiskSeen(reading_of(ref, view))))
+        watch = DiskWatch(
+            ref.target, backend.reader(), lambda view: self._emit(ev.DiskSeen(reading_of(ref.target, view)))
+        )
         self._disks[ref.target] = Disk(ref, backend, watch)
         watch.start()
 
@@ -149,29 +152,3 @@ class Shelf:
         """Watch nothing any more. Changes no mount."""
         for disk in self._disks.values():
             disk.watch.close()
-
-
-def reading_of(ref: ev.DiskRef, view: DiskView) -> ev.Reading:
-    """A view as the machine takes it."""
-    probe, good = view.probe, view.good
-    if good is None:
-        error = probe.error or "not read yet"
-        return ev.Reading(ref.target, probe.began, False, error, "Unreadable")
-    return ev.Reading(
-        target=ref.target,
-        began=probe.began,
-        ok=probe.ok,
-        error=probe.error,
-        activity=view.activity.value,
-        uuid=good.uuid,
-        label=good.label,
-        mmp_enabled=good.mmp_enabled,
-        ordinary=good.state is MmpState.SEQUENCE,
-        mark=str(good.mark) if good.mark else "",
-        digest=good.block_digest,
-        update_interval=good.update_interval,
-        still_since=view.still_since,
-        unmoved=view.unmoved,
-        moves=view.moves,
-        file_system_errors=good.file_system_errors,
-    )

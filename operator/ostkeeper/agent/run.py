@@ -20,7 +20,6 @@ from typing import Any
 
 from ostkeeper.agent import acts, hazards, pair_reader, peer
 from ostkeeper.agent.api import RESOURCES, Api, ApiError
-from ostkeeper.agent.backends.base import Mark
 from ostkeeper.agent.children import Children
 from ostkeeper.agent.disks import Shelf
 from ostkeeper.agent.heartbeat import Heartbeat
@@ -37,6 +36,7 @@ from ostkeeper.api.oss import OSS, OSSStatus, PairRef
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.core import hostevents as ev
+from ostkeeper.core.diskview import Mark
 from ostkeeper.core.events import Gone, Seen
 from ostkeeper.core.host import HostMachine
 from ostkeeper.core.hoststate import Server

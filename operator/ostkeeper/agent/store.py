@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ostkeeper.agent.backends.base import Mark
 from ostkeeper.agent.threads import Worker
+from ostkeeper.core.diskview import Mark
 
 DEFAULT_DIRECTORY = Path("/var/lib/ostkeeper")
 _FILE = "state.json"

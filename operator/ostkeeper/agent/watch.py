@@ -1,7 +1,7 @@
 """Watching one disk over time: is its MMP block advancing, or still, and since when.
 
-Here: one thread a disk that reads it at an interval which may change at run time, and what follows from the sequence of
-readings. Not here: a single reading (`backends`), what stillness allows (`core`).
+Here: one thread a disk that reads it at an interval which may change at run time. Not here: a single reading (`backends`),
+what follows from the sequence of readings (`core.diskview`), what stillness allows (`core.permission`).
 
 A disk that stalls blocks its thread in the kernel, for ever perhaps. Then no reading comes, `age` grows, and nothing else
 is held up: no other disk, no heartbeat, no shutdown.
@@ -10,106 +10,17 @@ is held up: no other disk, no heartbeat, no shutdown.
 from __future__ import annotations
 
 import asyncio
-import enum
 import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
-from ostkeeper.agent.backends.base import DiskError, DiskReader, MmpState, Probe
+from ostkeeper.agent.backends.base import DiskError, DiskReader
 from ostkeeper.agent.threads import post
+from ostkeeper.core.diskview import DiskView, next_reading, next_view, normal_interval
 
 T = TypeVar("T")
-
-FAST_INTERVAL = 0.1
-"""Seconds between two readings while a nonce is open."""
-_MAX_INTERVAL = 2.5
-_STILL_AFTER = 2.0
-"""An ordinary sequence that has not moved for this many update intervals is still."""
-
-
-class Activity(enum.StrEnum):
-    """What the readings so far say; the words of the OSS report."""
-
-    CLEAN = "Clean"
-    ADVANCING = "Advancing"
-    """It moved, and then not long enough ago to be still."""
-    STILL = "Still"
-    """An ordinary sequence, unmoved for at least twice its update interval."""
-    FSCK = "Fsck"
-    UNREADABLE = "Unreadable"
-    """The latest reading failed, or the file system has no MMP block to watch."""
-    UNKNOWN = "Unknown"
-    """Not watched for long enough to tell."""
-
-
-@dataclass(frozen=True, slots=True)
-class DiskView:
-    """One disk after one more reading. All times in monotonic seconds."""
-
-    probe: Probe
-    """The latest completed reading, failed or not."""
-    good: Probe | None = None
-    """The latest that succeeded."""
-    still_since: float = math.inf
-    """End of the first reading that showed the present block; it did not change from then to `good.began`. inf: none yet."""
-    moves: int = 0
-    """How often the block was seen changed since the watch began. Never goes back: remember it, and compare later."""
-
-    @property
-    def unmoved(self) -> float:
-        """For how many seconds the block was seen unchanged; 0 with a single reading."""
-        return max(0.0, self.good.began - self.still_since) if self.good else 0.0
-
-    @property
-    def activity(self) -> Activity:
-        """What the readings say, as of the latest."""
-        if not self.probe.ok or self.good is None or self.good.state is None:
-            return Activity.UNREADABLE
-        if self.good.state is MmpState.CLEAN:
-            return Activity.CLEAN
-        if self.good.state is MmpState.FSCK:
-            return Activity.FSCK
-        if self.unmoved >= _STILL_AFTER * self.good.update_interval:
-            return Activity.STILL
-        return Activity.ADVANCING if self.moves else Activity.UNKNOWN
-
-
-def next_view(before: DiskView | None, probe: Probe) -> DiskView:
-    """The view after one more reading. A failed one neither moves the block nor prolongs its stillness."""
-    if before is None:
-        return DiskView(probe, probe, probe.ended) if probe.ok else DiskView(probe)
-    if not probe.ok:
-        return DiskView(probe, before.good, before.still_since, before.moves)
-    if before.good is None:
-        return DiskView(probe, probe, probe.ended, before.moves)
-    if _same(before.good, probe):
-        return DiskView(probe, probe, before.still_since, before.moves)
-    return DiskView(probe, probe, probe.ended, before.moves + 1)
-
-
-def _same(one: Probe, other: Probe) -> bool:
-    """The very same block on the very same file system: any byte that changed is a sign of life."""
-    return one.raw_block == other.raw_block and one.uuid == other.uuid
-
-
-def normal_interval(update_interval: float) -> float:
-    """Seconds between two readings when nothing is suspected: half the owner's interval, at most 2.5."""
-    return min(_MAX_INTERVAL, update_interval / 2)
-
-
-def next_reading(view: DiskView, interval: float) -> float:
-    """When to read again: an interval after the last, or in the moment in which the block may have stood still long enough.
-
-    Without the latter a death would be seen up to one interval later than the disk shows it.
-    """
-    due = view.probe.began + interval
-    if view.good is None or view.good.state is not MmpState.SEQUENCE:
-        return due
-    still_at = view.still_since + _STILL_AFTER * view.good.update_interval
-    return min(due, still_at) if still_at > view.probe.began else due
 
 
 class DiskStalledError(DiskError):

@@ -1,16 +1,14 @@
 """What every backend promises, and the values it speaks in.
 
-Here: the `Backend` and `DiskReader` protocols, readings (`Probe`), and what can go wrong, as errors with a reason.
-Not here: any I/O (`ext4`, `direct`), how a disk is watched over time (`agent.watch`), when anything may be mounted or
-cleared (`core.host`).
+Here: the `Backend` and `DiskReader` protocols, and what can go wrong, as errors with a reason. Not here: any I/O (`ext4`,
+`direct`), what a reading is (`core.diskview`), how a disk is watched over time (`agent.watch`), when anything may be mounted
+or cleared (`core.host`).
 
 All times are seconds on this host's monotonic clock (`time.monotonic`).
 """
 
 from __future__ import annotations
 
-import enum
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from typing import Protocol
 from ostkeeper.agent.children import Child, ChildExit
 from ostkeeper.agent.locks import TargetLock
 from ostkeeper.agent.mounts import MountEntry
+from ostkeeper.core.diskview import MmpState, Probe
 
 
 class DiskError(Exception):
@@ -50,72 +49,6 @@ class ClearRefusedError(DiskError):
 
 class ClearUncertainError(DiskError):
     """The write that clears MMP failed or did not read back: the block may hold the old or the new content. Re-read it."""
-
-
-class MmpState(enum.StrEnum):
-    """What the sequence in an MMP block says (kernel fs/ext4/ext4.h, EXT4_MMP_SEQ_*). One reading alone proves no more."""
-
-    CLEAN = "Clean"
-    """Unmounted in order: a mount does not wait."""
-    FSCK = "Fsck"
-    """e2fsck, or another tool that writes, holds it: always a veto."""
-    SEQUENCE = "Sequence"
-    """Mounted somewhere, or left behind by a server that died: only watching it tells which."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Mark:
-    """Who wrote an MMP block. The node name is that of the kernel's *first* namespace: only both together tell hosts apart."""
-
-    node: str
-    device: str
-
-    def __str__(self) -> str:
-        return f"{self.node}/{self.device}"
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One dated reading of one disk: super block and MMP block, past every cache. If `error` is set nothing else counts."""
-
-    device: str
-    """The path that was read."""
-    began: float
-    """When the reading began. What it shows may have been true from then on, so freshness is counted from here."""
-    ended: float
-    """When it was complete."""
-    uuid: str = ""
-    """UUID of the file system, lower case with dashes."""
-    label: str = ""
-    """Volume label; for Lustre the target's name."""
-    mmp_enabled: bool = False
-    """The file system has the feature `mmp`. Without it ostkeeper refuses the disk."""
-    state: MmpState | None = None
-    """None where MMP is off."""
-    mark: Mark | None = None
-    """Who wrote the block last."""
-    update_interval: float = 5.0
-    """Seconds between two writes of the owner: s_mmp_update_interval, or the kernel's default 5 where that is 0."""
-    check_interval: float = 5.0
-    """Seconds, as the owner stored them in the block; the kernel's own wait derives from it, see `mmp.kernel_wait`."""
-    raw_block: bytes = b""
-    """The whole MMP block, one file system block: what `clear_mmp` compares with."""
-    file_system_errors: bool = False
-    """The kernel has flagged errors in the super block (s_state EXT4_ERROR_FS or s_error_count): a health fact."""
-    needs_recovery: bool = False
-    """The journal was not closed: mounted somewhere, or not unmounted in order."""
-    error: str = ""
-    """Why it could not be read or not be trusted: I/O error, not ext4, odd checksum. Empty: the reading holds."""
-
-    @property
-    def ok(self) -> bool:
-        """The reading is complete and consistent."""
-        return not self.error
-
-    @property
-    def block_digest(self) -> str:
-        """SHA-256 of the MMP block in hexadecimal; empty without one. A certificate names the block by it."""
-        return hashlib.sha256(self.raw_block).hexdigest() if self.raw_block else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,14 @@ from pathlib import Path
 
 from ostkeeper.agent import mounts
 from ostkeeper.agent.backends import direct, mmp
-from ostkeeper.agent.backends.base import DiskError, DiskReader, Failure, Probe, ReleaseCheck
+from ostkeeper.agent.backends.base import DiskError, DiskReader, Failure, ReleaseCheck
 from ostkeeper.agent.backends.mmp import MmpBlock, MmpError
 from ostkeeper.agent.backends.superblock import Superblock, SuperblockError
 from ostkeeper.agent.children import Child, ChildExit, Children, NotStartedError
 from ostkeeper.agent.locks import TargetLock
 from ostkeeper.agent.mounts import MountEntry
 from ostkeeper.agent.threads import Wanted, Worker
+from ostkeeper.core.diskview import Probe
 
 _SUPERBLOCK_AGE = 1.0
 """Seconds for which a reader trusts the super block it read: MMP is read up to ten times as often."""

@@ -23,15 +23,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ostkeeper.agent.backends import direct, superblock
-from ostkeeper.agent.backends.base import ClearRefusedError, ClearUncertainError, DiskError, Mark, MmpState
+from ostkeeper.agent.backends.base import ClearRefusedError, ClearUncertainError, DiskError
 from ostkeeper.agent.backends.crc32c import crc32c
 from ostkeeper.agent.backends.superblock import Superblock, SuperblockError
+from ostkeeper.core.diskview import Mark, MmpState
 
 MAGIC = 0x004D4D50
 SEQUENCE_CLEAN = 0xFF4D4D50
 SEQUENCE_FSCK = 0xE24D4D50
 SEQUENCE_MAX = 0xE24D4D4F
-_MIN_CHECK_INTERVAL = 5
 _CHECKSUM_AT = 1020
 _TORN_RETRIES = 3
 """The owner may be writing while we read: an odd checksum is read again, this often, before it is believed."""
@@ -99,12 +99,6 @@ def cleaned(raw: bytes, of: Superblock) -> bytes:
     if of.metadata_checksums:
         block[_CHECKSUM_AT:1024] = checksum(bytes(block), of).to_bytes(4, "little")
     return bytes(block)
-
-
-def kernel_wait(check_interval: float, update_interval: float) -> float:
-    """Seconds for which a mount of a block with an ordinary sequence waits: twice min(2c + 1, c + 60) (fs/ext4/mmp.c)."""
-    c = max(check_interval, update_interval, _MIN_CHECK_INTERVAL)
-    return 2 * min(2 * c + 1, c + 60)
 
 
 def read_superblock(descriptor: int) -> Superblock:
