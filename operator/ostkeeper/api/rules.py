@@ -93,6 +93,8 @@ PAIR_SPEC = (
 
 # ---- OSSPair, status
 
+EPOCH_JUMP = 1000
+"""By how much one write may raise the epoch unasked."""
 PAIR = (
     Rule(
         rule="!has(oldSelf.status) || has(self.status)",
@@ -106,10 +108,10 @@ PAIR = (
         message="lacks a server that holds targets (status.assignments): empty it first (spec.maintenance), then drop it",
     ),
     Rule(
-        rule="!has(oldSelf.status) || !has(self.status) || self.status.epoch <= oldSelf.status.epoch + 1000"
+        rule=f"!has(oldSelf.status) || !has(self.status) || self.status.epoch <= oldSelf.status.epoch + {EPOCH_JUMP}"
         " || (has(self.spec.adopt) && self.status.epoch <= self.spec.adopt + 1)",
         path=".status.epoch",
-        message="must not jump by more than 1000, unless a person's spec.adopt says so: a slip would use up the numbers",
+        message=f"must not jump by more than {EPOCH_JUMP}, unless a person's spec.adopt says so: a slip would use up the numbers",
     ),
 )
 PAIR_STATUS = (
@@ -159,21 +161,25 @@ ASSIGNMENT = (
 
 _NAME = r"[A-Za-z0-9_+=@#:\\-][-A-Za-z0-9_+=@#:.\\]*"
 _BELOW_DISK = rf"/dev/(disk|mapper)(/{_NAME})+"
+MOUNT_POINT_PATTERN = r"^/(mnt|lustre|srv)(/[A-Za-z0-9_-][-A-Za-z0-9_.]*)+$"
+LDISKFS_DEVICE_PATTERN = rf"^{_BELOW_DISK}$"
+EXT4_DEVICE_PATTERN = rf"^({_BELOW_DISK}|/dev/loop[0-9]+)$"
+MOUNT_OPTION_PATTERN = r"^[A-Za-z0-9_][-A-Za-z0-9_.:@/+=%]*$"
+MOUNT_OPTIONS_REFUSED = ("remount", "bind", "rbind", "move", "rmove", "loop", "ro")
 MOUNT_POINT = Rule(
-    rule=r"self.matches(r'^/(mnt|lustre|srv)(/[A-Za-z0-9_-][-A-Za-z0-9_.]*)+$')",
+    rule=f"self.matches(r'{MOUNT_POINT_PATTERN}')",
     message="must be a plain path below /mnt/, /lustre/ or /srv/: no '..', no hidden part, no other directory of the server",
 )
 LDISKFS_DEVICE = Rule(
-    rule=f"self.matches(r'^{_BELOW_DISK}$')",
+    rule=f"self.matches(r'{LDISKFS_DEVICE_PATTERN}')",
     message="must be below /dev/disk/ or /dev/mapper/: names such as /dev/sdb differ from boot to boot and server to server",
 )
 EXT4_DEVICE = Rule(
-    rule=f"self.matches(r'^({_BELOW_DISK}|/dev/loop[0-9]+)$')",
+    rule=f"self.matches(r'{EXT4_DEVICE_PATTERN}')",
     message="must be below /dev/disk/ or /dev/mapper/, or a /dev/loopN: other names differ from boot to boot",
 )
 MOUNT_OPTION = Rule(
-    rule="self.matches(r'^[A-Za-z0-9_][-A-Za-z0-9_.:@/+=%]*$')"
-    " && !(self in ['remount', 'bind', 'rbind', 'move', 'rmove', 'loop', 'ro'])",
+    rule=f"self.matches(r'{MOUNT_OPTION_PATTERN}') && !(self in {_list(MOUNT_OPTIONS_REFUSED)})",
     message="must be one option without a comma or a blank, none that mounts something else"
     " (remount, bind, rbind, move, loop), and not ro, which passes MMP by",
 )

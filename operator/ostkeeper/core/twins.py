@@ -1,0 +1,310 @@
+"""The API server's rules in Python: beside each CEL rule of `api.rules` the same sentence as a function of the models.
+
+Here: one table a model class, in the order of its `rules`; a CEL rule without its twin, or a twin without its rule, fails at
+import. Not here: which of them one write is held against (`referee`), enumerations and bounds (pydantic's, in the models).
+
+A twin says whether the rule *holds*. One that is handed the last version as well is of a rule that reads `oldSelf`.
+`has(x)` in CEL is "on the wire": what a model leaves out is None here, and a list that is left out is empty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from ostkeeper.api import rules as cel
+from ostkeeper.api.common import Model, Rule, seconds
+from ostkeeper.api.failover import Certificate, Failover, FailoverSpec, FailoverStatus
+from ostkeeper.api.fencedevice import FenceDeviceSpec, Probe
+from ostkeeper.api.oss import OSS
+from ostkeeper.api.osspair import (
+    Assignment,
+    Confirm,
+    Heartbeat,
+    Level,
+    NodeSpec,
+    OSSPair,
+    OSSPairSpec,
+    OSSPairStatus,
+    Warrant,
+)
+from ostkeeper.api.ost import Backend, OSTSpec
+from ostkeeper.api.phases import ANSWERABLE, CERTIFIED, ORDERLY, may_follow
+
+M = TypeVar("M", bound=Model)
+
+
+class Twin(NamedTuple, Generic[M]):
+    """One rule: where it points, what it says, and whether it holds for (the new, the old)."""
+
+    path: str
+    says: str
+    holds: Callable[[M, M], bool]
+
+
+class Twins(NamedTuple, Generic[M]):
+    """The rules of one model class: of what it is, of how it may change, and of how it begins."""
+
+    alone: tuple[Twin[M], ...]
+    """Hold for each version by itself; `holds` is handed the new version twice."""
+    change: tuple[Twin[M], ...]
+    """Read `oldSelf`: asked only where there was an earlier version."""
+    born: tuple[Twin[M], ...]
+    """With optionalOldSelf: asked only where there was none; `holds` is handed the new version twice."""
+
+
+def _twins(model: type[M], *holds: Callable[[M, M], bool]) -> Twins[M]:
+    # strict: a CEL rule added without its twin stops the program here, not in the field.
+    pairs = [(_when(rule), Twin(rule.path, rule.message, twin)) for rule, twin in zip(model.rules, holds, strict=True)]
+    alone, change, born = (tuple(twin for when, twin in pairs if when == name) for name in ("alone", "change", "born"))
+    return Twins(alone, change, born)
+
+
+def _when(rule: Rule) -> str:
+    if rule.optional_old_self:
+        return "born"
+    return "change" if "oldSelf" in rule.rule else "alone"
+
+
+def _one_of(*members: object) -> bool:
+    return sum(member is not None for member in members) == 1
+
+
+# ---- what people declare
+
+
+def _once(things: tuple[Any, ...]) -> bool:
+    return len(set(things)) == len(things)
+
+
+def _is_level(spec: OSSPairSpec) -> bool:
+    asked = spec.drill
+    return asked is None or any(
+        node.name == asked.node and any(level.name == asked.level for level in node.fencing) for node in spec.nodes
+    )
+
+
+LEVEL = _twins(Level, lambda v, _: _once(tuple((f.device_name, f.outlet) for f in v.feeds)))
+NODE = _twins(NodeSpec, lambda v, _: _once(tuple(level.name for level in v.fencing)))
+HEARTBEAT = _twins(
+    Heartbeat,
+    lambda v, _: seconds(v.interval) >= 0.1,
+    # In milliseconds, as the CEL rule: 3 x 0.1 s is no more than 0.3 s.
+    lambda v, _: round(seconds(v.timeout) * 1000) >= 3 * round(seconds(v.interval) * 1000),
+)
+CONFIRM = _twins(Confirm, lambda v, _: seconds(v.interval) >= 0.05)
+PAIR_SPEC = _twins(
+    OSSPairSpec,
+    lambda v, _: v.nodes[0].name != v.nodes[1].name,
+    lambda v, _: all(any(n.name == m for n in v.nodes) for m in v.maintenance),
+    lambda v, _: _is_level(v),
+    lambda v, _: all(any(n.name == b.node for n in v.nodes) for b in v.accept_boards),
+)
+PROBE = _twins(Probe, lambda v, _: seconds(v.interval) >= 0.1)
+DEVICE_SPEC = _twins(
+    FenceDeviceSpec,
+    lambda v, _: _one_of(v.ipmi, v.snmp_pdu, v.redfish, v.fence_agent),
+    lambda v, _: seconds(v.request_timeout) >= 0.1,
+)
+BACKEND = _twins(Backend, lambda v, _: _one_of(v.ldiskfs, v.zfs, v.ext4))
+OST_SPEC = _twins(
+    OSTSpec,
+    lambda v, old: v.file_system == old.file_system,
+    lambda v, old: v.index == old.index,
+    lambda v, old: v.pair_name == old.pair_name,
+    lambda v, old: v.backend == old.backend,
+    lambda v, _: v.deletion_policy == "Retain",
+)
+OSS_OBJECT = _twins(OSS, lambda v, old: v.spec == old.spec)
+
+OST_FIELDS: tuple[Twin[OSTSpec], ...] = (
+    Twin(
+        ".mountPoint", cel.MOUNT_POINT.message, lambda v, _: bool(re.fullmatch(cel.MOUNT_POINT_PATTERN, v.mount_point))
+    ),
+    Twin(".mountOptions", cel.MOUNT_OPTION.message, lambda v, _: all(map(_is_mount_option, v.mount_options))),
+    Twin(".backend.ldiskfs.device", cel.LDISKFS_DEVICE.message, lambda v, _: _is_ldiskfs_device(v.backend)),
+    Twin(".backend.ext4.device", cel.EXT4_DEVICE.message, lambda v, _: _is_ext4_device(v.backend)),
+)
+"""Rules that stand on single fields of an OST: what is handed to mount(8) on a storage server."""
+
+
+def _is_mount_option(option: str) -> bool:
+    return bool(re.fullmatch(cel.MOUNT_OPTION_PATTERN, option)) and option not in cel.MOUNT_OPTIONS_REFUSED
+
+
+def _is_ldiskfs_device(backend: Backend) -> bool:
+    return backend.ldiskfs is None or bool(re.fullmatch(cel.LDISKFS_DEVICE_PATTERN, backend.ldiskfs.device))
+
+
+def _is_ext4_device(backend: Backend) -> bool:
+    return backend.ext4 is None or bool(re.fullmatch(cel.EXT4_DEVICE_PATTERN, backend.ext4.device))
+
+
+# ---- who may mount what
+
+
+def _holders_are_declared(pair: OSSPair) -> bool:
+    return pair.status is None or all(any(n.name == a.node for n in pair.spec.nodes) for a in pair.status.assignments)
+
+
+def _no_jump(new: OSSPair, old: OSSPair) -> bool:
+    if old.status is None or new.status is None or new.status.epoch <= old.status.epoch + cel.EPOCH_JUMP:
+        return True
+    return new.spec.adopt is not None and new.status.epoch <= new.spec.adopt + 1
+
+
+def _keeps_targets(new: OSSPairStatus, old: OSSPairStatus) -> bool:
+    kept = {a.target for a in new.assignments}
+    return all(a.target in kept for a in old.assignments)
+
+
+def _is_the_release(new: Assignment, old: Assignment) -> bool:
+    released = new.warrant.released
+    if new.node == old.node or released is None:
+        return True
+    return old.intent == "Release" and (released.node, released.epoch) == (old.node, old.epoch)
+
+
+PAIR = _twins(
+    OSSPair,
+    lambda v, old: old.status is None or v.status is not None,
+    lambda v, _: _holders_are_declared(v),
+    _no_jump,
+)
+PAIR_STATUS = _twins(
+    OSSPairStatus,
+    lambda v, old: v.epoch >= old.epoch,
+    _keeps_targets,
+    lambda v, _: all(a.epoch <= v.epoch for a in v.assignments),
+)
+ASSIGNMENT = _twins(
+    Assignment,
+    lambda v, old: v.epoch >= old.epoch if (v.node, v.intent) == (old.node, old.intent) else v.epoch > old.epoch,
+    lambda v, old: v.node == old.node or v.warrant != old.warrant,
+    lambda v, old: v.node == old.node or v.warrant.certificate is None or old.intent == "Hold",
+    _is_the_release,
+)
+WARRANT = _twins(Warrant, lambda v, _: _one_of(v.adopted, v.released, v.certificate))
+
+# ---- a failover
+
+
+def _feeds_prove(c: Certificate) -> bool:
+    return bool(c.confirmed_by) or (bool(c.feeds) and all(f.state == "PoweredOff" and f.reads >= 1 for f in c.feeds))
+
+
+def _is_of_this_hold(failover: Failover) -> bool:
+    c = failover.status.certificate if failover.status else None
+    return c is None or (c.node == failover.spec.node and c.hold_epoch > failover.spec.epoch)
+
+
+def _proves_a_level(failover: Failover) -> bool:
+    c, policy = (failover.status.certificate if failover.status else None), failover.spec.policy
+    if c is None or c.confirmed_by is not None:
+        return True
+    proven = {(f.device_name, f.outlet) for f in c.feeds}
+    whole = any(
+        level.name == c.level and all((f.device_name, f.outlet) in proven for f in level.feeds)
+        for level in policy.levels
+    )
+    return whole and all(f.reads >= policy.confirm.rounds for f in c.feeds)
+
+
+def _begins_rightly(new: Failover, old: Failover) -> bool:
+    return old.status is not None or new.status is None or may_follow("", new.status.phase, new.spec.type)
+
+
+def _follows(new: Failover, old: Failover) -> bool:
+    return old.status is None or new.status is None or may_follow(old.phase, new.phase, new.spec.type)
+
+
+def _is_certified(failover: Failover) -> bool:
+    status = failover.status
+    moves = status is not None and failover.spec.type == "Failover" and status.phase in CERTIFIED
+    return not moves or (status is not None and status.certificate is not None)
+
+
+def _has_a_persons_word(new: Failover, old: Failover) -> bool:
+    if (old.phase, new.phase) != ("Blocked", "Relocating") or new.status is None:
+        return True
+    return new.status.certificate is not None and new.status.certificate.confirmed_by is not None
+
+
+def _is_unanswered(new: Failover, old: Failover) -> bool:
+    """Whether this write brings no other answer than the one that was there; CEL: _UNCHANGED."""
+    return new.spec.approval is None or new.spec.approval == old.spec.approval
+
+
+def _stands(new: Failover, old: Failover) -> bool:
+    was, now = old.spec.approval, new.spec.approval
+    if was is None or was == now:
+        return True
+    return now is not None and old.status is not None and was.evidence != old.status.evidence
+
+
+def _is_of_this_evidence(new: Failover) -> bool:
+    said, status = new.spec.approval, new.status
+    return said is not None and status is not None and said.evidence == status.evidence
+
+
+def _answers_the_phase(new: Failover) -> bool:
+    said = new.spec.approval.answer if new.spec.approval else ""
+    answers = {
+        "AwaitingApproval": ("Failover", "Restart", "Dismiss", "Failback"),
+        "Blocked": ("ConfirmDead", "Restart", "Dismiss"),
+    }
+    return new.status is None or said in answers.get(new.status.phase, ())
+
+
+def _answers_the_type(new: Failover) -> bool:
+    said, type_ = (new.spec.approval.answer if new.spec.approval else ""), new.spec.type
+    fits = {"Failback": ORDERLY, "Failover": ("Failover", "Switchover")}
+    return said == "Dismiss" or type_ in fits.get(said, ("Failover",))
+
+
+def _may_confirm(new: Failover) -> bool:
+    said = new.spec.approval.answer if new.spec.approval else ""
+    return said != "ConfirmDead" or (new.status is not None and new.status.hold_epoch > 0)
+
+
+def _same(*fields: str) -> Callable[[FailoverSpec, FailoverSpec], bool]:
+    return lambda new, old: all(getattr(new, field) == getattr(old, field) for field in fields)
+
+
+FAILOVER_SPEC = _twins(
+    FailoverSpec,
+    _same("pair_name", "epoch", "type", "node", "partner"),
+    _same("evidence", "policy"),
+    _same("targets", "drill_level", "drill_id"),
+    lambda v, _: v.node != v.partner,
+)
+CERTIFICATE = _twins(
+    Certificate,
+    lambda v, _: _feeds_prove(v),
+    lambda v, _: all(d.state in ("Still", "Clean", "Fsck") for d in v.disks),
+    lambda v, _: v.confirmed_by is None or not v.clear_mmp,
+)
+FAILOVER_STATUS = _twins(
+    FailoverStatus,
+    lambda v, old: old.certificate is None or v.certificate == old.certificate,
+    lambda v, old: v.hold_epoch >= old.hold_epoch,
+)
+FAILOVER = _twins(
+    Failover,
+    lambda v, _: v.name == f"{v.spec.pair_name}-{v.spec.epoch}",
+    lambda v, old: old.status is None or v.status is not None,
+    _begins_rightly,
+    _follows,
+    lambda v, _: _is_certified(v),
+    _has_a_persons_word,
+    lambda v, _: _is_of_this_hold(v),
+    lambda v, _: _proves_a_level(v),
+    lambda v, _: v.spec.approval is None,
+    _stands,
+    lambda v, old: _is_unanswered(v, old) or v.phase in ANSWERABLE,
+    lambda v, old: _is_unanswered(v, old) or _is_of_this_evidence(v),
+    lambda v, old: _is_unanswered(v, old) or _answers_the_phase(v),
+    lambda v, old: _is_unanswered(v, old) or _may_confirm(v),
+    lambda v, old: _is_unanswered(v, old) or _answers_the_type(v),
+)
