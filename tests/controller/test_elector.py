@@ -10,7 +10,7 @@ import pytest
 
 from ostkeeper.controller.client import ApiError
 from ostkeeper.controller.elector import Elector
-from ostkeeper.controller.options import Terms
+from ostkeeper.core.election import Terms
 
 pytestmark = pytest.mark.scenario
 Json = dict[str, Any]

@@ -7,28 +7,7 @@ import socket
 from dataclasses import dataclass, field
 
 from ostkeeper.api.common import seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The durations of the election, in seconds."""
-
-    lease_duration: float = 4.0
-    """How long a record must stand unchanged before another takes over."""
-    renew_deadline: float = 2.5
-    """How long after the start of its last renewal a leader still leads."""
-    retry: float = 0.5
-    """Between two attempts, to renew as well as to acquire."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.retry < self.renew_deadline < self.lease_duration:
-            raise ValueError(
-                f"the election needs 0 < retry ({self.retry:g}s) < renew deadline ({self.renew_deadline:g}s) "
-                f"< lease duration ({self.lease_duration:g}s)"
-            )
-
-
-DEFAULT_TERMS = Terms()
+from ostkeeper.core.election import DEFAULT_TERMS, Terms
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ostkeeper.api import OST, FenceDevice, OSSPair
-from ostkeeper.api.common import Resource, seconds
+from ostkeeper.api.common import Resource
 from ostkeeper.controller.index import Index
 from ostkeeper.controller.objects import Json, key_of
 from ostkeeper.controller.perform import Performer
-from ostkeeper.core.claims import device_key
 from ostkeeper.core.events import (
     Beat,
     Beaten,
@@ -34,7 +33,8 @@ from ostkeeper.core.events import (
     Seen,
     Tell,
 )
-from ostkeeper.core.heartbeats import Heartbeats, Server
+from ostkeeper.core.fuse import servers_of
+from ostkeeper.core.heartbeats import Heartbeats
 from ostkeeper.ports import Clock, Cluster
 from ostkeeper.shell import Machine, drive
 
@@ -292,16 +292,8 @@ class Supervisor:
     def _count(self, pair: OSSPair) -> None:
         """Tell the fuse about the servers of a pair: whose failures at one moment count together."""
         members = self.index.members.get(pair.key, {}).values()
-        systems = {f"filesystem/{found.spec.file_system}" for found in members if isinstance(found, OST)}
-        excused = {*pair.spec.maintenance, *(f.node for f in (pair.status.fenced if pair.status else ()))}
-        for node in pair.spec.nodes:
-            keys = [device_key(pair, feed) for level in node.fencing for feed in level.feeds]
-            pdus = {f"power/{key}" for key in keys if (d := self.index.devices.get(key)) and d.spec.has_outlets}
-            self.heartbeats.servers[node.name] = Server(
-                interval=seconds(pair.spec.heartbeat.interval),
-                groups=tuple(sorted(systems | pdus)),
-                excused=node.name in excused,
-            )
+        osts = [found for found in members if isinstance(found, OST)]
+        self.heartbeats.servers.update(servers_of(pair, osts, self.index.devices))
 
 
 def _feed_devices(pair: OSSPair) -> list[str]:
