@@ -23,6 +23,11 @@ from ostkeeper.core.twins import Twins
 
 M = TypeVar("M", bound=Model)
 
+_OF_STATUS: Twins[Failover] = Twins(
+    *(tuple(twin for twin in part if not twin.path.startswith(".spec")) for part in twins.FAILOVER)
+)
+"""The rules of a Failover whose spec is the same object as before: those on the answer hold then."""
+
 
 def refusal(before: Resource | None, after: Resource) -> str:
     """What the API server would refuse this write with; empty: it takes it.
@@ -102,7 +107,9 @@ def assignment_broken(old: Assignment | None, new: Assignment) -> Iterator[str]:
 def _failover(old: Failover | None, new: Failover) -> Iterator[str]:
     if old is None or new.spec is not old.spec:
         yield from _broken(twins.FAILOVER_SPEC, "spec", old.spec if old else None, new.spec)
-    yield from _broken(twins.FAILOVER, "", old, new)
+        yield from _broken(twins.FAILOVER, "", old, new)
+    else:
+        yield from _broken(_OF_STATUS, "", old, new)
     before, after = (old.status if old else None), new.status
     if after is None or after is before:
         return

@@ -116,7 +116,7 @@ OST_SPEC = _twins(
     lambda v, old: v.backend == old.backend,
     lambda v, _: v.deletion_policy == "Retain",
 )
-OSS_OBJECT = _twins(OSS, lambda v, old: v.spec == old.spec)
+OSS_OBJECT = _twins(OSS, lambda v, old: v.spec is old.spec or v.spec == old.spec)
 
 OST_FIELDS: tuple[Twin[OSTSpec], ...] = (
     Twin(
@@ -155,6 +155,8 @@ def _no_jump(new: OSSPair, old: OSSPair) -> bool:
 
 
 def _keeps_targets(new: OSSPairStatus, old: OSSPairStatus) -> bool:
+    if new.assignments is old.assignments:
+        return True
     kept = {a.target for a in new.assignments}
     return all(a.target in kept for a in old.assignments)
 
