@@ -1,0 +1,123 @@
+"""Ground truth against what must never be: the checker sees the disks, the power and every commit, and no machine sees it.
+
+Here: what is watched while a run goes on, in words and code. Not here: the rules that machines check themselves
+(`core.invariants`; the store checks them again at each commit), whether all are served in the end (`run`).
+
+A server could write to a disk from the moment at which it begins to mount it until it has let go, or its boot is over. Cut
+off, hung, stalled: it could still. `Host` says so of itself; the checker compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from ostkeeper.api.common import Resource
+from ostkeeper.api.failover import Certificate, Failover
+from ostkeeper.api.osspair import OSSPair
+from ostkeeper.core.invariants import InvariantBroken
+from ostkeeper.sim.coverage import edge_name
+
+
+class Truth(Protocol):
+    """What is really so of one server."""
+
+    name: str
+    boot: str
+    """The boot that runs, or is frozen; empty: it has no power, or no system was started since."""
+    boot_began: float
+    """When that boot began, true seconds."""
+
+    def could_write(self, target: str) -> bool:
+        """It has begun to mount the target, or has it mounted, in the boot that runs."""
+        ...
+
+
+class Checker:
+    """One run's. `broken` may be called by anything in the world that sees what must not be."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.hosts: Mapping[str, Truth] = {}
+        self.violations: list[str] = []
+        self.transitions: dict[str, int] = {}
+        self._held: dict[tuple[str, int], float] = {}
+        """When each epoch of each pair became durable."""
+
+    def broken(self, rule: str, detail: str = "") -> None:
+        """Something that must never be was seen."""
+        self.violations.append(f"{self.now():.3f}s: {rule}{': ' + detail if detail else ''}")
+
+    def forbidden(self, error: InvariantBroken, who: str) -> None:
+        """A machine was about to break a rule, and stopped itself: a bug all the same."""
+        self.broken("an invariant stopped a machine", f"{who}: {error}")
+
+    # --- disks
+
+    def begins_to_write(self, host: str, target: str) -> None:
+        """From now on a server could write to a disk: it begins to mount it. Called once what it says of itself is so."""
+        for other in self.hosts.values():
+            if other.name != host and other.could_write(target):
+                self.broken(
+                    "mounted twice", f"{target}: {host} begins to mount it, and {other.name} could still write to it"
+                )
+
+    def late_write(self, target: str, writer: str, mounted_on: str) -> None:
+        """The array lands a write of a server on a disk that another has mounted since."""
+        self.broken("a late write", f"{target}: of {writer}, and {mounted_on} has mounted it since")
+
+    # --- the API
+
+    def committed(self, before: Resource | None, after: Resource | None, who: str) -> None:
+        """An object was committed; None before: created, None after: deleted."""
+        if isinstance(after, OSSPair):
+            self._pair(before if isinstance(before, OSSPair) else None, after)
+        elif isinstance(after, Failover) and after.status is not None:
+            self._failover(before if isinstance(before, Failover) else None, after)
+
+    def restored(self) -> None:
+        """etcd was restored: what was durable is not any more."""
+        self._held.clear()
+
+    def _pair(self, before: OSSPair | None, after: OSSPair) -> None:
+        if after.status is None:
+            return
+        key = (after.key, after.status.epoch)
+        if key not in self._held:
+            self._held[key] = self.now()
+        if before is None or before.status is after.status:
+            return
+        for grant in after.status.assignments:
+            old = before.status.assignment(grant.target) if before.status else None
+            if grant.intent != "Serve" or (old is not None and old.node == grant.node and old.intent == "Serve"):
+                continue
+            for other in self.hosts.values():
+                if other.name != grant.node and other.could_write(grant.target):
+                    self.broken(
+                        "a grant too early",
+                        f"{grant.target} to {grant.node} at epoch {grant.epoch}, and {other.name} could still write to it",
+                    )
+
+    def _failover(self, before: Failover | None, after: Failover) -> None:
+        assert after.status is not None
+        source = before.phase if before else ""
+        if source != after.phase:
+            edge = edge_name(after.spec.type, source, after.phase)
+            self.transitions[edge] = self.transitions.get(edge, 0) + 1
+        old = before.status.certificate if before and before.status else None
+        if after.status.certificate is not None and old is None:
+            self._certified(after, after.status.certificate)
+
+    def _certified(self, failover: Failover, certificate: Certificate) -> None:
+        """After the Hold was durable, the boot that it names, and any other that ran then, had no power."""
+        host = self.hosts.get(certificate.node)
+        if host is None or not host.boot:
+            return
+        pair = f"{failover.metadata.namespace}/{failover.spec.pair_name}"
+        held = self._held.get((pair, certificate.hold_epoch), 0.0)
+        if host.boot == certificate.boot_id or host.boot_began < held:
+            self.broken(
+                "a false certificate",
+                f"{failover.name}: {certificate.node} still runs {host.boot}, which began at {host.boot_began:.3f}s; "
+                f"the Hold was durable at {held:.3f}s",
+            )
