@@ -89,6 +89,8 @@ class Server:
     api_link: bool = True
     lan_link: bool = True
     disk_link: bool = True
+    blind: tuple[str, ...] = ()
+    """Targets whose LUN alone it cannot read."""
     stuck_unmount: bool = False
     boot_time: float = 60.0
     board: str = ""
@@ -221,6 +223,8 @@ class Floor:
         """What it answers about one feed, or that it does not."""
         if self.silent(device):
             return PowerReading(PowerState.UNKNOWN, began, ended, detail=f"{device.name}: no answer in time")
+        if device.fault == "unauthorized":
+            return PowerReading(PowerState.UNKNOWN, began, ended, detail=f"{device.name}: wrong password")
         on = self.servers[device.bmc_of].chassis if device.bmc_of else device.outlets[outlet]
         on = (on and device.fault != "lying") or device.fault == "reads-on"
         state = PowerState.ON if on else PowerState.OFF
@@ -296,7 +300,7 @@ class Floor:
     def disk_report(self, server: Server, target: str) -> DiskReport:
         """One disk as a server reads it."""
         disk = self.disks[target]
-        if not server.disk_link:
+        if not server.disk_link or target in server.blind:
             return DiskReport(target=target, state="Unreadable")
         state = disk.state(self.clock.now)
         block = f"block-{target}" if state == "Still" else ""

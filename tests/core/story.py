@@ -1,8 +1,9 @@
 """Scenarios as text: a pair at rest, what happens to it and when, what the machine did and why, how it ended.
 
-A file has a comment, a `given` line, lines `TIME ! EVENT` (what happens; times in seconds) and an `until` line: those are
-the input. All other lines are what came of it, and are compared. `pytest tests/scenarios --rewrite` writes them anew; its
-diff is reviewed like code. Here: the words. Not here: what they do to the floor (`machines`) and the world (`world`).
+A file has a comment, a `given` line, perhaps a `start` line (the moment at which an operator was lost; see `interrupted`),
+lines `TIME ! EVENT` (what happens; times in seconds) and an `until` line: those are the input. All other lines are what
+came of it, and are compared. `pytest tests/scenarios --rewrite` writes them anew; its diff is reviewed like code. Here:
+the words. Not here: what they do to the floor (`machines`) and the world (`world`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core import mishaps
 from core.apistore import RefusedError
+from core.interrupted import begin
 from core.machines import Mount
 from core.pairs import at_rest, build
 from core.world import PAIR, World
@@ -41,6 +44,8 @@ class Story:
 
     comment: list[str] = field(default_factory=list)
     given: str = "Automatic"
+    start: str = ""
+    """In the middle of what it begins; empty: at rest."""
     events: list[tuple[float, str]] = field(default_factory=list)
     until: float = 60.0
 
@@ -53,6 +58,8 @@ def read(text: str) -> Story:
             story.comment.append(line)
         elif line.startswith("given"):
             story.given = line[5:].strip()
+        elif line.startswith("start"):
+            story.start = line[5:].strip()
         elif line.startswith("until"):
             story.until = float(line[5:].strip().rstrip("s"))
         elif found := EVENT.match(line):
@@ -62,17 +69,18 @@ def read(text: str) -> Story:
 
 def tell(story: Story) -> tuple[str, World]:
     """Run it; return the whole file as it should be, and the world at its end."""
-    world = world_of(story.given)
+    world = world_of(story.given, story.start)
     for when, words in story.events:
         world.clock.at(world.zero + when, lambda w=words: happen(world, w))  # type: ignore[misc]
     world.run(story.until)
-    lines = [*story.comment, f"given  {story.given}", *world.log.lines, f"until  {story.until:g}s"]
+    start = [f"start  {story.start}"] if story.start else []
+    lines = [*story.comment, f"given  {story.given}", *start, *world.log.lines, f"until  {story.until:g}s"]
     lines += [f"end    {line}" for line in truth(world)]
     return "\n".join(line.replace("scratch-OST", "OST") for line in lines) + "\n", world
 
 
-def world_of(given: str) -> World:
-    """The world that a `given` line names: phrases between semicolons."""
+def world_of(given: str, start: str = "") -> World:
+    """The world that a `given` line names: phrases between semicolons; with `start`, in the middle of something."""
     how: dict[str, Any] = {"spec": {}, "failover": {}, "confirm": {}}
     fresh: list[str] = []
     for phrase in (p.strip() for p in given.split(";")):
@@ -80,6 +88,8 @@ def world_of(given: str) -> World:
     failover = how.pop("failover")
     if confirm := how.pop("confirm"):
         failover["confirm"] = confirm
+    if start:
+        return begin(build(**how, **failover), start, happen)
     if "not adopted" not in fresh:
         return at_rest(**how, **failover)
     world = build(**how, adopted=False, **failover)
@@ -240,23 +250,8 @@ def _edit(world: World, kind: str, name: str | None, text: str) -> None:
     world.store.edit(model, key, **json.loads(text))
 
 
-def _delete(world: World, kind: str, name: str) -> None:
-    model, key = {"ost": (OST.kind, f"scratch-ost{name}"), "device": (FenceDevice.kind, name)}[kind]
-    world.store.objects.pop((model, key))
-    if world.api_up:
-        world.tell(world.operator, e.Gone(model, f"scratch/{key}"))
-
-
 def _epoch_seen(world: World, name: str, epoch: str) -> None:
     world.floor.servers[name].epoch_seen = int(epoch)
-
-
-def _recreate(world: World, name: str) -> None:
-    """Deleted and created again under the same name: another UID."""
-    old = world.store.get(FenceDevice, name)
-    world.store.objects.pop((FenceDevice.kind, name))
-    meta = old.metadata.model_copy(update={"uid": f"uid-{name}-again"})
-    world.store.put(old.model_copy(update={"metadata": meta}))
 
 
 def _probed(world: World, name: str, state: str) -> None:
@@ -337,7 +332,6 @@ VERBS: list[tuple[str, Act]] = [
     (r"(left|right|bmc-oss\d) has no sign of reboots", _no_sign),
     (r"(left|right) measures ([\d.]+) W", _watts),
     (r"(left|right) reboots(, outlets on)?", _device_restarts),
-    (r"FenceDevice (\S+) is created anew", _recreate),
     (r"the prober sees (bmc-oss\d) (OFF|ON)", _probed),
     (r"(ann|bob) answers (\w+)", _answer),
     (r"the API (goes away|comes back)", _api),
@@ -345,12 +339,12 @@ VERBS: list[tuple[str, Act]] = [
     (r"the operator (crashes|starts|freezes|thaws)", _operator),
     (r"the next write (conflicts|fails|is lost|crashes the operator)", _write_fault),
     (r"edit (pair|ost|device)(?: ([\w.-]+))? (\{.*\})", _edit),
-    (r"delete (ost|device) (\S+)", _delete),
     (r"the policies (are in force|are gone)", _policies),
     (r"(\d+) other servers fall silent", _late_group),
     (r"the other servers are fresh again", _others_fresh),
     (r"another object claims a feed of (oss\d)", _claim),
     (r"nothing else claims it any more", _unclaim),
+    *mishaps.VERBS,
 ]
 
 

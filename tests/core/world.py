@@ -33,6 +33,8 @@ COMMIT, ANSWER, WATCH = 0.05, 0.1, 0.05
 ARRIVES, ACKNOWLEDGED, READ = 0.1, 0.5, 0.1
 """Seconds until an off arrives at a device, until it is acknowledged, until a reading is there."""
 CALL_TIMEOUT = 2.0
+NOT_OPENED = {"unopenable": "SecretMissing: no credentials", "unauthorized": "AuthenticationFailed: wrong password"}
+"""Faults of a device with which no session is opened: nothing is ever sent."""
 CANARY = 1.0
 
 Write = e.WritePair | e.CreateFailover | e.WriteFailover | e.CreateOSS | e.WriteOSSReady | e.WriteOST
@@ -70,6 +72,10 @@ class World:
         self.sleeper: Operator | None = None
         """An operator that was frozen and still believes that it leads."""
         self.terms = 0
+        self.read_question: dict[str, tuple[str, str]] = {}
+        """By person: the Failover and the evidence that was read."""
+        self.backup: dict[tuple[str, str], Resource] = {}
+        """All objects as they stood when a backup was taken."""
         self.writes: list[Write | e.CutPower] = []
         """Every write that was committed and every off that left, in order."""
         self.write_hook: Callable[[Write], str] = lambda _: ""
@@ -326,8 +332,8 @@ class World:
         if declared is None:
             self._answer(op, 0.01, e.Acked(effect.op, effect.feed, False, False, "DeviceNotFound"))
             return
-        if device.fault == "unopenable":
-            self._answer(op, 0.01, e.Acked(effect.op, effect.feed, False, False, "SecretMissing: no credentials"))
+        if device.fault in NOT_OPENED:
+            self._answer(op, 0.01, e.Acked(effect.op, effect.feed, False, False, NOT_OPENED[device.fault]))
             return
         if self.now + ARRIVES > effect.deadline:
             self._answer(op, 0.01, e.Acked(effect.op, effect.feed, False, False, "DeadlinePassed: not sent"))

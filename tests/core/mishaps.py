@@ -1,0 +1,102 @@
+"""More words for scenarios: what happens to objects, backups, outlets and questions. The rest stands in `story`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.apistore import RefusedError
+from core.world import World
+from ostkeeper.api.common import Resource
+from ostkeeper.api.failover import Approval, Failover
+from ostkeeper.api.fencedevice import FenceDevice
+from ostkeeper.api.osspair import OSSPair
+from ostkeeper.api.ost import OST
+from ostkeeper.core import events as e
+
+KINDS: dict[str, type[Resource]] = {"pair": OSSPair, "ost": OST, "device": FenceDevice, "failover": Failover}
+
+
+def _key(kind: str, name: str) -> tuple[str, str]:
+    full = f"scratch-ost{name}" if kind == "ost" else name
+    return KINDS[kind].kind, full
+
+
+def delete(world: World, kind: str, name: str) -> None:
+    """Somebody deletes an object; the watch says that it is gone."""
+    key = _key(kind, name)
+    world.store.objects.pop(key)
+    if world.api_up:
+        world.tell(world.operator, e.Gone(key[0], f"scratch/{key[1]}"))
+
+
+def create_anew(world: World, kind: str, name: str) -> None:
+    """Deleted and created again from Git: another UID, and nothing in its status."""
+    key = _key(kind, name)
+    old = world.store.objects.pop(key)
+    meta = old.metadata.model_copy(update={"uid": f"uid-{key[1]}-again"})
+    world.store.put(old.model_copy(update={"metadata": meta, "status": None}))
+
+
+def _outlet(world: World, device: str, outlet: str, state: str) -> None:
+    """A person at the rack."""
+    world.floor.devices[device].outlets[outlet] = state == "on"
+
+
+def _button(world: World, name: str, state: str) -> None:
+    world.floor.servers[name].chassis = state == "on"
+
+
+def _blind(world: World, name: str, words: str, target: str) -> None:
+    server = world.floor.servers[name]
+    others = tuple(t for t in server.blind if t != f"scratch-{target}")
+    server.blind = others if words == "can read" else (*others, f"scratch-{target}")
+
+
+def _password(world: World, name: str, words: str) -> None:
+    world.floor.devices[name].fault = "unauthorized" if words == "refuses the password" else ""
+
+
+def _reads(world: World, by: str) -> None:
+    """A person looks at the question, and will answer that one."""
+    status = world.last.status
+    assert status is not None
+    world.read_question[by] = (world.last.name, status.evidence)
+
+
+def _answers_what_was_read(world: World, by: str, answer: str) -> None:
+    name, evidence = world.read_question[by]
+    approval = Approval.model_validate({"answer": answer, "evidence": evidence, "by": by})
+    try:
+        world.store.edit(Failover, name, approval=approval.wire())
+    except RefusedError as refusal:
+        world.log.world_says(f"refused: {refusal}")
+
+
+def _backup(world: World) -> None:
+    world.backup = dict(world.store.objects)
+
+
+def _restore(world: World) -> None:
+    """etcd comes back as it was when the backup was taken, its revision raised, as its manual asks; all list anew."""
+    world.crash_operator()
+    world.store.objects = dict(world.backup)
+    for obj in world.backup.values():
+        meta = obj.metadata.model_copy(update={"resource_version": world.store.tick()})
+        world.store.objects[obj.kind, obj.name] = obj.model_copy(update={"metadata": meta})
+    for server in world.floor.servers.values():
+        server.reported = None
+
+
+Act = Callable[..., None]
+VERBS: list[tuple[str, Act]] = [
+    (r"delete (pair|ost|device|failover) (\S+)", delete),
+    (r"(pair|ost|device|failover) (\S+) is created anew", create_anew),
+    (r"(left|right)/(\d) is switched (on|off) by hand", _outlet),
+    (r"(oss\d) is switched (on|off) at its BMC", _button),
+    (r"(oss\d) (cannot read|can read) (OST\w+)", _blind),
+    (r"(left|right|bmc-oss\d) (refuses|takes) the password", lambda w, n, t: _password(w, n, f"{t} the password")),
+    (r"(ann|bob) reads the question", _reads),
+    (r"(ann|bob) answers (\w+) to what (?:he|she) read", _answers_what_was_read),
+    (r"a backup of etcd is taken", _backup),
+    (r"etcd is restored from that backup", _restore),
+]
