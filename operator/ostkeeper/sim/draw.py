@@ -1,0 +1,240 @@
+"""What a seed draws: a world, and the faults of one night; never those that are outside of the fault model.
+
+Here: weights, subjects, times, and which faults do not go together (`faults` says why). Not here: what a fault does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+from ostkeeper.sim.config import Config, draw_config, pair_name, servers_of
+from ostkeeper.sim.faults import KINDS, Fault
+
+NIGHT = 45.0
+"""Faults begin within so many seconds."""
+LONGEST = 45.0
+"""And last so many at most, unless they last until the end of the night."""
+
+WEIGHTS: dict[str, int] = {
+    "host-dies": 10,
+    "host-loses-power": 10,
+    "host-panics": 10,
+    "host-hangs": 12,
+    "host-reboots": 5,
+    "host-on-by-hand": 3,
+    "host-off-by-hand": 3,
+    "host-other-board": 1,
+    "disks-stall": 5,
+    "disks-lost": 3,
+    "disk-errors": 2,
+    "site-dark": 2,
+    "agent-dies": 5,
+    "agent-restarts": 4,
+    "agent-pauses": 6,
+    "agent-forgets": 3,
+    "agent-corrupt": 1,
+    "mounts-slow": 5,
+    "mounts-hang": 3,
+    "mounts-fail": 3,
+    "umounts-hang": 3,
+    "hand-mount": 2,
+    "cut": 14,
+    "cut-one-way": 5,
+    "device-silent": 6,
+    "device-slow": 4,
+    "device-lossy": 4,
+    "device-stuck": 5,
+    "device-lying": 3,
+    "device-reads-on": 3,
+    "device-wrong-password": 3,
+    "device-reboots": 3,
+    "device-reboots-on": 4,
+    "cords-swapped": 2,
+    "operator-dies": 3,
+    "operator-pauses": 4,
+    "operator-restarts": 2,
+    "leader-dies": 5,
+    "leader-pauses": 8,
+    "api-down": 5,
+    "api-slow": 4,
+    "answers-lost": 5,
+    "conflicts": 4,
+    "watches-break": 5,
+    "watches-lag": 5,
+    "etcd-restored": 3,
+    "answers": 10,
+    "answers-late": 3,
+    "answers-twice": 2,
+    "edit": 10,
+    "delete": 3,
+    "drill": 4,
+}
+BLINDING = frozenset({"device-lying", "cords-swapped"})
+"""A feed that reads OFF while its server has power."""
+FREEZING = frozenset(
+    {
+        "host-hangs", "host-panics", "host-dies", "disks-stall", "disks-lost", "mounts-slow", "mounts-hang", "mounts-fail",
+        "host-reboots", "host-on-by-hand", "host-off-by-hand", "site-dark", "host-loses-power", "hand-mount", "delete",
+        "edit", "etcd-restored", "drill", "umounts-hang", "answers", "host-other-board", "disk-errors",
+    }
+)  # fmt: skip
+"""What keeps a server that has power from writing to what it holds, now or soon: not beside a liar."""
+FORGETTING = frozenset({"agent-forgets", "agent-corrupt", "host-other-board"})
+"""Not beside etcd restored: then nobody would know of the higher epoch."""
+ANSWERS = ("Failover", "Failover", "Failover", "Restart", "Dismiss", "ConfirmDead", "Failback")
+EDITS = (
+    "{pair}.mode=Observe",
+    "{pair}.mode=Manual",
+    "{pair}.mode=Automatic",
+    "{pair}.paused=true",
+    "{pair}.maintenance={host}",
+    "{pair}.mmp=Wait",
+    "{pair}.heartbeat=4s",
+    "{ost}.desired=Unmounted",
+    "{ost}.desired=Unmounted",
+    "{ost}.serveFrom=Partner",
+    "{ost}.serveFrom=Partner",
+    "{ost}.homeNode=other",
+    "{device}.address=elsewhere",
+)
+
+
+def draw(seed: int) -> tuple[Config, tuple[Fault, ...]]:
+    """The world and the faults of one seed."""
+    random = Random(seed)
+    config = draw_config(random)
+    return config, draw_faults(random, config)
+
+
+def draw_faults(random: Random, config: Config) -> tuple[Fault, ...]:
+    """One to six faults, in the order in which they begin."""
+    faults: list[Fault] = []
+    wanted = random.choice((1, 1, 2, 2, 3, 3, 4, 5, 6))
+    for _ in range(4 * wanted):
+        if len(faults) == wanted:
+            break
+        kind = random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        if fits(kind, (fault.kind for fault in faults)) and _possible(kind, config):
+            faults.append(draw_fault(random, config, kind))
+    return tuple(sorted(faults, key=lambda fault: fault.at))
+
+
+def fits(kind: str, beside: Iterable[str]) -> bool:
+    """Whether this fault and the others are inside of the fault model."""
+    return not any(_excludes(kind, other) or _excludes(other, kind) for other in beside)
+
+
+def _excludes(kind: str, other: str) -> bool:
+    if kind in BLINDING:
+        return other in FREEZING or other in BLINDING
+    return kind == "etcd-restored" and (other in FORGETTING or other == "etcd-restored")
+
+
+def _possible(kind: str, config: Config) -> bool:
+    """Whether there is anything to which it could happen, and whether it is inside of the fault model here."""
+    if kind == "cords-swapped":
+        return "pdus" in config.levels and not config.settings.drilled and config.wiring == "Drilled"
+    if kind == "device-lying":
+        return config.settings.adopted
+    return "pdus" in config.levels if kind == "device-reboots-on" else True
+
+
+def draw_fault(random: Random, config: Config, kind: str) -> Fault:
+    """One fault of a kind: when, for how long, to whom."""
+    at = round(random.uniform(1.0, NIGHT), 2)
+    until = None
+    if KINDS[kind].lasts and random.random() < 0.75:
+        until = round(at + random.uniform(0.5, LONGEST), 2)
+    return Fault(kind, at, until, _args(random, config, kind))
+
+
+def _args(random: Random, config: Config, kind: str) -> tuple[str, ...]:
+    if kind in _SPECIAL:
+        return _SPECIAL[kind](random, config)
+    return tuple(_subject(random, config, subject) for subject in KINDS[kind].subjects)
+
+
+def devices_of(config: Config) -> tuple[str, ...]:
+    """The names of all fence devices."""
+    bmcs = tuple(f"bmc-{server}" for server in servers_of(config)) if "bmc" in config.levels else ()
+    return (*bmcs, "pdu-left", "pdu-right") if "pdus" in config.levels else bmcs
+
+
+def operators_of(config: Config) -> tuple[str, ...]:
+    """The names of all candidates."""
+    return tuple(f"op{number}" for number in range(1, config.settings.operators + 1))
+
+
+def _subject(random: Random, config: Config, subject: str) -> str:
+    match subject:
+        case "host":
+            return random.choice(servers_of(config)[:2] if random.random() < 0.7 else servers_of(config))
+        case "device":
+            return random.choice(devices_of(config))
+        case "operator":
+            return random.choice(operators_of(config))
+        case "target":
+            return f"scratch-OST{random.randrange(config.pairs * config.targets):04x}"
+        case _:
+            return random.choice((*servers_of(config), *operators_of(config)))
+
+
+def _cut(random: Random, config: Config) -> tuple[str, ...]:
+    """Two ends of a cut: mostly a server and the API, sometimes anybody and anybody, or all."""
+    shape = random.randrange(8)
+    if shape < 3:
+        return random.choice(servers_of(config)), "api"
+    if shape < 4:
+        return random.choice(servers_of(config)), "all"
+    if shape < 5:
+        return servers_of(config)[0], servers_of(config)[1]
+    if shape < 6:
+        return random.choice(operators_of(config)), random.choice(devices_of(config))
+    return random.choice(operators_of(config)), random.choice(("api", "all"))
+
+
+def _two_servers(random: Random, config: Config) -> tuple[str, ...]:
+    return servers_of(config)[:2]
+
+
+def _edit(random: Random, config: Config) -> tuple[str, ...]:
+    index = random.randrange(config.pairs * config.targets)
+    return (
+        random.choice(EDITS).format(
+            pair=pair_name(index // config.targets),
+            host=_subject(random, config, "host"),
+            ost=f"scratch-ost{index:04x}",
+            device=_subject(random, config, "device"),
+        ),
+    )
+
+
+def _delete(random: Random, config: Config) -> tuple[str, ...]:
+    index = random.randrange(config.pairs * config.targets)
+    kinds = (
+        f"OST/scratch-ost{index:04x}",
+        f"OSSPair/{pair_name(index // config.targets)}",
+        f"FenceDevice/{_subject(random, config, 'device')}",
+        "Failover/open",
+        f"OSS/{_subject(random, config, 'host')}",
+    )
+    return (random.choice(kinds),)
+
+
+def _answer(random: Random, config: Config) -> tuple[str, ...]:
+    return (random.choice(ANSWERS),)
+
+
+_SPECIAL: dict[str, Callable[[Random, Config], tuple[str, ...]]] = {
+    "cut": _cut,
+    "cut-one-way": _cut,
+    "cords-swapped": _two_servers,
+    "edit": _edit,
+    "delete": _delete,
+    "answers": _answer,
+    "answers-late": _answer,
+    "answers-twice": _answer,
+    "device-reboots-on": lambda random, _: (random.choice(("pdu-left", "pdu-right")),),
+}
+"""Kinds whose arguments are not simply one subject after the other."""
