@@ -242,7 +242,7 @@ async def test_broken_machine_is_told_of_and_replaced_by_one_that_knows_all_that
         assert "a bug of ours" in tell.message
 
 
-async def test_deleted_pair_ends_its_task_and_leaves_the_fuse() -> None:
+async def test_deleted_pair_ends_its_task_and_leaves_the_fuse_and_the_budget() -> None:
     async with house() as made:
         made.show_all()
         await made.written(GREETING[-1])
@@ -251,9 +251,11 @@ async def test_deleted_pair_ends_its_task_and_leaves_the_fuse() -> None:
             "power/scratch/pdu-left",
             "power/scratch/pdu-right",
         )
+        made.heartbeats.out["oss1"] = "pair-a-42"
         made.supervisor.gone("OSSPair", "scratch/pair-a")
         made.supervisor.led("t1")
         assert made.heartbeats.servers == {}
+        assert made.heartbeats.out == {}
         made.show(OSSPair, good.pair())
         said = await made.written("led t1", 1)
         assert said[0] == "claims"

@@ -16,6 +16,7 @@ from ostkeeper.api.osspair import AdoptedWarrant, Assignment, Board, OSSPair, OS
 from ostkeeper.api.ost import OST
 from ostkeeper.core.armed import fingerprint_of
 from ostkeeper.core.events import NodeState
+from ostkeeper.core.heartbeats import Heartbeats
 
 READY = {"conditions": [{"type": "Ready", "status": "True", "reason": "Trusted"}]}
 LEVELS = {"pdus": ("left", "right"), "bmc": ("bmc",)}
@@ -31,19 +32,17 @@ def device(name: str, bmc_of: str = "") -> FenceDevice:
 
 
 def feeds_of(server: str, level: str) -> list[dict[str, str]]:
-    """The feeds of one level: outlet 1 is oss1's, outlet 2 is oss2's."""
-    outlet = server[-1]
+    """The feeds of one level: outlet 1 is the first server's, outlet 2 the second's."""
+    outlet = "2" if int(server[-1]) % 2 == 0 else "1"
     if level == "bmc":
         return [{"deviceName": f"bmc-{server}"}]
     names = {"pdus": ("left", "right"), "left": ("left",), "right": ("right",)}[level]
     return [{"deviceName": name, "outlet": outlet} for name in names]
 
 
-def pair_spec(levels: tuple[str, ...], **failover: Any) -> dict[str, Any]:
+def pair_spec(levels: tuple[str, ...], servers: tuple[str, str], **failover: Any) -> dict[str, Any]:
     """Spec of the pair: both servers fenced alike."""
-    nodes = [
-        {"name": s, "fencing": [{"name": lv, "feeds": feeds_of(s, lv)} for lv in levels]} for s in ("oss1", "oss2")
-    ]
+    nodes = [{"name": s, "fencing": [{"name": lv, "feeds": feeds_of(s, lv)} for lv in levels]} for s in servers]
     return {"nodes": nodes, "failover": {"mode": "Automatic", **failover}}
 
 
@@ -64,7 +63,10 @@ def ost(index: int, home: str) -> OST:
 def build(
     *,
     levels: tuple[str, ...] = ("pdus", "bmc"),
-    homes: tuple[str, ...] = ("oss1", "oss2"),
+    homes: tuple[str, ...] = (),
+    names: tuple[str, str] = ("oss1", "oss2"),
+    clock: Clockwork | None = None,
+    beats: Heartbeats | None = None,
     epoch: int = 41,
     adopted: bool = True,
     drilled: bool = True,
@@ -72,16 +74,19 @@ def build(
     spec: dict[str, Any] | None = None,
     **failover: Any,
 ) -> World:
-    """A world before its operator has started."""
-    clock = Clockwork(1000.0)
+    """A world before its operator has started; with `clock` and `beats` one of several pairs of one operator."""
+    clock, homes = clock or Clockwork(1000.0), homes or names
     store = ApiStore()
-    wires = [("left", "right")] * 2
-    servers = [Server(f"oss{i}", tuple((d, str(i)) for d in wires[i - 1]), f"bmc-oss{i}") for i in (1, 2)]
+    servers = [
+        Server(name, (("left", outlet), ("right", outlet)), f"bmc-{name}")
+        for name, outlet in zip(names, ("1", "2"), strict=True)
+    ]
     devices = [Device(n, outlets={"1": True, "2": True}) for n in ("left", "right")]
     devices += [Device(f"bmc-{s.name}", bmc_of=s.name) for s in servers]
     targets = [ost(i, home).target for i, home in enumerate(homes)]
     floor = Floor(clock, servers, devices, targets)
     world = World(clock, store, floor)
+    world.beats = beats
     for d in devices:
         store.put(device(d.name, d.bmc_of))
     for i, home in enumerate(homes):
@@ -90,7 +95,7 @@ def build(
         world.nodes = {s.name: NodeState(s.name, "True", "0") for s in servers}
     wire = {
         "metadata": {"name": PAIR, "namespace": NAMESPACE},
-        "spec": {**pair_spec(levels, **failover), **(spec or {})},
+        "spec": {**pair_spec(levels, names, **failover), **(spec or {})},
     }
     pair = store.put(OSSPair.parse(wire))
     if adopted:
@@ -138,3 +143,19 @@ def arm(world: World) -> str:
     """Why the pair is not armed; empty: it is."""
     conditions = {c.type: c for c in world.status.conditions}
     return conditions["Armed"].message if conditions["Armed"].status != "True" else ""
+
+
+def several_at_rest(count: int, **how: Any) -> list[World]:
+    """So many pairs of one operator, all well at second 0: oss1 and oss2, oss3 and oss4, and so on; their Failovers are
+    all called pair-a-…"""
+    clock, beats = Clockwork(1000.0), Heartbeats()
+    beats.restart(clock.now)
+    names = [(f"oss{2 * i + 1}", f"oss{2 * i + 2}") for i in range(count)]
+    worlds = [build(names=pair, clock=clock, beats=beats, **how) for pair in names]
+    for world in worlds:
+        world.log.muted = True
+        world.start_operator()
+    clock.run(1014.0)
+    for world in worlds:
+        world.zero = 1014.0
+    return worlds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ostkeeper.core.events import Beat
-from ostkeeper.core.heartbeats import CANARY_GAP, Heartbeats, Server, newer
+from ostkeeper.core.heartbeats import CANARY_GAP, FUSE_PATIENCE, FUSE_REST, Heartbeats, Server, newer
 
 pytestmark = pytest.mark.scenario
 
@@ -129,3 +129,54 @@ def test_fuse_counts_a_power_domain_of_its_own() -> None:
 
 def test_fuse_names_those_who_are_late() -> None:
     assert "s0, s1, s2" in fused(3, 4)
+
+
+def returning(count: int, *, at: float, of: int = 20) -> Heartbeats:
+    """All servers are late at 110 s; so many of them have come back at a later second, and stay."""
+    hb = Heartbeats()
+    hb.restart(100.0)
+    for i in range(of):
+        hb.seen(beat(1, f"s{i}"), 100.0)
+        hb.servers[f"s{i}"] = Server(2.0, ("filesystem/scratch",))
+    hb.watch_fuse(110.0)
+    come_back(hb, range(of - count, of), at)
+    return hb
+
+
+def come_back(hb: Heartbeats, numbers: range, at: float) -> None:
+    for i in numbers:
+        hb.seen(beat(int(at * 10), f"s{i}"), at)
+    hb.watch_fuse(at)
+
+
+def test_fuse_stays_open_while_the_last_servers_still_come_back() -> None:
+    hb = returning(18, at=200.0)
+    assert "20 of 20 servers" in hb.fuse("s0", 200.0)
+    come_back(hb, range(1, 20), 230.0)
+    assert hb.fuse("s0", 230.0 + FUSE_REST - 1), "only one is missing, but not for long"
+
+
+def test_fuse_closes_when_the_rest_has_been_fresh_for_a_while() -> None:
+    hb = returning(19, at=200.0)
+    for second in range(202, 200 + int(FUSE_REST) + 2, 2):
+        come_back(hb, range(1, 20), float(second))
+    assert not hb.fuse("s0", 200.0 + FUSE_REST)
+
+
+def test_fuse_closes_for_those_who_stay_away_when_nobody_has_come_back_for_long() -> None:
+    hb = returning(18, at=200.0)
+    for second in range(202, 200 + int(FUSE_PATIENCE) + 2, 2):
+        come_back(hb, range(2, 20), float(second))
+        assert hb.fuse("s0", second + 0.0) or second >= 200 + FUSE_PATIENCE
+    assert not hb.fuse("s0", 200.0 + FUSE_PATIENCE)
+
+
+def test_canary_opens_the_fuse_although_no_pair_asks_while_many_are_late() -> None:
+    hb = Heartbeats()
+    hb.restart(100.0)
+    for i in range(4):
+        hb.seen(beat(1, f"s{i}"), 100.0)
+        hb.servers[f"s{i}"] = Server(2.0, ("filesystem/scratch",))
+    hb.proven(102.0, 104.0)
+    come_back(hb, range(1, 4), 105.0)
+    assert "4 of 4 servers" in hb.fuse("s0", 105.0)

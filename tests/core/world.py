@@ -65,6 +65,8 @@ class World:
         """The moment that the log calls 0."""
         self.api_up = True
         self.policies = True
+        self.beats: Heartbeats | None = None
+        """What all operators of this world share with those of other pairs; None: each has its own."""
         self.problems: tuple[e.Problem, ...] = ()
         self.nodes: dict[str, e.NodeState] = {}
         self.leader = ""
@@ -142,10 +144,11 @@ class World:
         """A new operator leads: it is told all there is, the leadership last."""
         self.terms += 1
         name = f"t{self.terms}"
-        beats = Heartbeats()
+        beats = self.beats or Heartbeats()
         op = self.operator = Operator(name, beats, PairMachine(KEY, beats))
         self.leader = name
-        beats.restart(self.now)
+        if self.beats is None:
+            beats.restart(self.now)
         self._count(op)
         for beat in self.agents.leases.values():
             beats.seen(beat, self.now)

@@ -278,6 +278,7 @@ class Supervisor:
             running.task.cancel()
         for server in servers:
             self.heartbeats.servers.pop(server, None)
+            self.heartbeats.out.pop(server, None)
 
     async def _tell_broken(self, key: str, error: Exception) -> None:
         pair = self.index.pairs.get(key)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
+from ostkeeper.core import budget
 from ostkeeper.core.power import Feed
 from ostkeeper.core.view import View
 
@@ -93,7 +94,10 @@ def not_unasked(view: View, failover: Failover, waited: float, now: float) -> st
     if view.pair and view.pair.spec.paused:
         return "the pair is paused"
     fuse = view.heartbeats.fuse(spec.node, now)
-    return f"the fuse is open: {fuse}" if fuse else partner_unable(view, spec.partner, spec.targets, now)
+    if fuse:
+        return f"the fuse is open: {fuse}"
+    spent = budget.spent(view.heartbeats, spec.node)
+    return f"the budget is spent: {spent}" if spent else partner_unable(view, spec.partner, spec.targets, now)
 
 
 def claimed(view: View, node: str) -> str:

@@ -14,7 +14,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Certificate, Failover
 from ostkeeper.api.osspair import CertificateWarrant, Fenced, Nonce, Noted, Wiring
 from ostkeeper.api.phases import TERMINAL
-from ostkeeper.core import fencing, invariants
+from ostkeeper.core import budget, fencing, invariants
 from ostkeeper.core.able import (
     SHOT_DEADLINE,
     claimed,
@@ -88,8 +88,9 @@ def _awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]
                 view, fo, f"{approval.by}'s answer {approval.answer} waits: {why}", phase="AwaitingApproval"
             )
     if verdict.name == "Failed" and not not_unasked(view, fo, now - c.phase_since, now):
+        budget.take(view, node, fo.name)
         return _go(view, fo, "Failover", "policy", f"unasked: {fo.spec.evidence.sentence}")
-    return _renew_question(view, fo, now)
+    return _renew_question(view, fo, c, now)
 
 
 def _reason_gone(view: View, fo: Failover, verdict: str) -> str:
@@ -115,7 +116,7 @@ def _go(view: View, fo: Failover, answer: str, by: str, message: str) -> list[Ef
     return write_failover(view, fo, message, phase="Holding", answer=answer, answered_by=by)
 
 
-def _renew_question(view: View, fo: Failover, now: float) -> list[Effect]:
+def _renew_question(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     """The evidence changed, or an answer lapsed: ask anew, so that no answer is acted upon that rests on something else."""
     status = fo.status
     assert status is not None
@@ -131,7 +132,9 @@ def _renew_question(view: View, fo: Failover, now: float) -> list[Effect]:
         return []
     asked = status.asked + 1
     why = "an answer lapsed" if lapsed else "the evidence changed"
-    message = f"{why}; {fo.spec.node} is {current.verdict}: {current.sentence}. Failover, Restart or Dismiss?"
+    asks = not_unasked(view, fo, now - c.phase_since, now)
+    said = f"{current.sentence}; {asks}" if asks else current.sentence
+    message = f"{why}; {fo.spec.node} is {current.verdict}: {said}. Failover, Restart or Dismiss?"
     digest = evidence_digest(current, asked)
     return write_failover(view, fo, message, phase="AwaitingApproval", asked=asked, evidence=digest)
 

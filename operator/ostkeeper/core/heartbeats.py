@@ -8,6 +8,7 @@ Not here: what a stale heartbeat means (`verdict`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ostkeeper.core.events import Beat
@@ -16,6 +17,10 @@ CANARY_INTERVAL = 1.0
 """Seconds between two renewals of the canary when nobody asks for one."""
 CANARY_GAP = 3.0
 """A canary that needs longer than this from one proof to the next proves nothing about the time between."""
+FUSE_REST = 30.0
+"""Seconds for which the rest of a group has to be fresh again before its fuse closes."""
+FUSE_PATIENCE = 900.0
+"""Seconds without anybody coming back after which a fuse closes although some are missing: bootTimeout's default."""
 
 
 def newer(version: str, than: str) -> bool:
@@ -50,6 +55,21 @@ class Server:
 
 
 @dataclass(slots=True)
+class Fuse:
+    """The open fuse of one file system or power domain."""
+
+    since: float
+    """When it was last above its limit, or somebody came back since."""
+    late: int
+    """How many servers were late when it was last seen above its limit."""
+    members: int
+    names: tuple[str, ...]
+    """The first of those that were late."""
+    fewest: int
+    """The fewest that were late since then: below it somebody has come back."""
+
+
+@dataclass(slots=True)
 class Heartbeats:
     """All leases of all pairs."""
 
@@ -59,6 +79,13 @@ class Heartbeats:
     """Everything committed before this second has been seen."""
     pulses: dict[str, Pulse] = field(default_factory=dict)
     servers: dict[str, Server] = field(default_factory=dict)
+    fuses: dict[str, Fuse] = field(default_factory=dict)
+    """The fuses that are open, by group."""
+    watched_at: float = -math.inf
+    """When the servers that are late were last counted."""
+    out: dict[str, str] = field(default_factory=dict)
+    """Servers that were shot unasked and are not back, with the Failover's name. A restart of the clocks keeps them:
+    each pair counts its own anew (`budget`)."""
 
     def restart(self, now: float) -> None:
         """Every clock starts again: a new leader, or the watch was dead for a while."""
@@ -88,6 +115,9 @@ class Heartbeats:
             self.restart(now)
         else:
             self.horizon = max(self.horizon, written)
+        if now - self.watched_at >= CANARY_INTERVAL:
+            self.watched_at = now
+            self.watch_fuse(now)
 
     def known(self, node: str) -> bool:
         """Whether a lease of that server was ever seen."""
@@ -116,17 +146,44 @@ class Heartbeats:
         pulse = self.pulses.get(node)
         return pulse is not None and sum(1 for at in pulse.recent if at > moment) >= 2
 
-    def fuse(self, node: str, now: float) -> str:
-        """Empty when the fuse is closed for this server; else why nothing is fenced unasked.
+    def watch_fuse(self, now: float) -> None:
+        """Count for each file system and power domain how many servers are late at this moment; open and close its fuse.
 
-        For each file system and power domain it counts the servers whose heartbeat is late at this moment, and opens above
-        the larger of two and ten percent.
+        It opens above the larger of two and ten percent. It closes once the rest has been fresh again for FUSE_REST; or,
+        with no more than that number still missing, once nobody has come back for FUSE_PATIENCE: a site that powers on
+        passes every number on its way, and whoever boots last is not dead.
         """
+        late: dict[str, list[str]] = {}
+        members: dict[str, int] = {}
+        for name, server in self.servers.items():
+            is_late = not server.excused and self.late(name, server.interval, now)
+            for group in server.groups:
+                members[group] = members.get(group, 0) + 1
+                if is_late:
+                    late.setdefault(group, []).append(name)
+        for group, size in members.items():
+            missing = late.get(group, [])
+            if len(missing) > max(2.0, size / 10):
+                self.fuses[group] = Fuse(now, len(missing), size, tuple(missing[:6]), len(missing))
+            elif group in self.fuses:
+                self._may_close(group, len(missing), now)
+        for group in [g for g in self.fuses if g not in members]:
+            del self.fuses[group]
+
+    def _may_close(self, group: str, missing: int, now: float) -> None:
+        fuse = self.fuses[group]
+        if missing < fuse.fewest:
+            fuse.fewest, fuse.since = missing, now
+        if now - fuse.since >= (FUSE_REST if missing < 2 else FUSE_PATIENCE):
+            del self.fuses[group]
+
+    def fuse(self, node: str, now: float) -> str:
+        """Empty when the fuse is closed for this server; else why nothing is fenced unasked."""
+        self.watch_fuse(now)
         mine = self.servers.get(node)
         for group in mine.groups if mine else ():
-            members = [(name, s) for name, s in self.servers.items() if group in s.groups]
-            late = [name for name, s in members if not s.excused and self.late(name, s.interval, now)]
-            if len(late) > max(2.0, len(members) / 10):
-                names = ", ".join(late[:6])
-                return f"{len(late)} of {len(members)} servers of {group} are late at the same moment ({names})"
+            fuse = self.fuses.get(group)
+            if fuse is not None:
+                names = ", ".join(fuse.names)
+                return f"{fuse.late} of {fuse.members} servers of {group} were late at the same moment ({names})"
         return ""

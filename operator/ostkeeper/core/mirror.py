@@ -10,6 +10,7 @@ from ostkeeper.api.common import Condition
 from ostkeeper.api.oss import TargetReport
 from ostkeeper.api.osspair import Assignment, ServerState
 from ostkeeper.api.ost import OST, OSTStatus
+from ostkeeper.core import budget
 from ostkeeper.core.adoption import regressed
 from ostkeeper.core.armed import armed
 from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST
@@ -63,7 +64,7 @@ def pair_conditions(view: View, verdicts: dict[str, Verdict], now: float) -> tup
     generation = view.pair.metadata.generation
     stalled, why_stalled = _stalled(view, now)
     moving = _unconverged(view, now)
-    reasons = armed(view)
+    reasons = [*armed(view), *_budget(view)]
     ill = [f"{n} is {v.name}: {v.sentence}" for n, v in verdicts.items() if v.name != "Healthy"]
     epoch = regressed(view)
 
@@ -87,6 +88,13 @@ def pair_conditions(view: View, verdicts: dict[str, Verdict], now: float) -> tup
         condition("Degraded", bool(ill), "Server" if ill else "AllHealthy", "; ".join(ill)),
         condition("EpochRegressed", bool(epoch), "SeenHigher" if epoch else "Current", _regressed_message(view, epoch)),
     )
+
+
+def _budget(view: View) -> list[str]:
+    """Why Automatic would ask for each server of this pair, because too many others are out already."""
+    if len(view.heartbeats.out) < 2:
+        return []
+    return list(dict.fromkeys(why for n in view.servers if (why := budget.spent(view.heartbeats, n))))
 
 
 def _regressed_message(view: View, epoch: int) -> str:

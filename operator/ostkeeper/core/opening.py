@@ -17,6 +17,7 @@ from ostkeeper.api.failover import (
     PolicySnapshot,
     Type,
 )
+from ostkeeper.core import budget
 from ostkeeper.core.able import claimed, not_unasked
 from ostkeeper.core.armed import armed, wiring_trusted
 from ostkeeper.core.events import Effect
@@ -131,6 +132,7 @@ def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
         return write_failover(view, fo, message, phase="Observed", evidence=digest)
     why = not_unasked(view, fo, 0.0, now)
     if not why:
+        budget.take(view, fo.spec.node, fo.name)
         update = {"evidence": digest, "asked": 1, "answer": "Failover", "answered_by": "policy"}
         return write_failover(view, fo, f"unasked: {sentence}", phase="Holding", **update)
     message = f"{fo.spec.node} is {fo.spec.evidence.verdict}: {sentence}; {why}. Failover, Restart or Dismiss?"

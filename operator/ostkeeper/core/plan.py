@@ -12,7 +12,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import PairRef
 from ostkeeper.api.phases import ORDERLY, TERMINAL
-from ostkeeper.core import adoption, drill, ending, failover, opening, orderly
+from ostkeeper.core import adoption, budget, drill, ending, failover, opening, orderly
 from ostkeeper.core.armed import armed
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import CreateOSS, Effect, Prepare, ProveWatch
@@ -219,6 +219,7 @@ def watch(view: View, now: float) -> list[Effect]:
         else:
             view.moving.pop(a.target, None)
     _remember_trust(view, now)
+    budget.recount(view)
     for node in view.servers:
         effects += _watch_server(view, node, now)
     return effects
