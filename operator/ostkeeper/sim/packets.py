@@ -1,0 +1,231 @@
+"""An exchange with one fence device: packets, sent again until answered or late, as the real drivers do (`fencing`).
+
+Here: one device and its faults, one order, one reading, one question who it is. Not here: cords and what is really on
+(`power`), what an answer proves (`core`).
+
+The deadline is looked at where a packet leaves and nowhere else: what has left arrives, whatever became of its sender.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Protocol
+
+from ostkeeper.core.power import Feed, PowerState
+from ostkeeper.sim.kernel import Actor, Kernel
+
+Ordered = Callable[[bool, bool, str], None]
+"""Told how an order ended: acknowledged, sent at all, why not."""
+Told = Callable[[PowerState, str, float | None, str], None]
+"""Told a reading: state, sign of reboots, watts, why it is unknown."""
+Identified = Callable[[str, str], None]
+"""Told who answers: system UUID of its board and sign of reboots; both empty where nobody answers."""
+PATIENCE = 0.15
+"""Seconds that a packet waits for its answer before another is sent; half as long again each time, at most a second."""
+MOST_PATIENCE = 1.0
+
+
+class Links(Protocol):
+    """The network: who reaches whom, and how long a packet takes."""
+
+    def reaches(self, source: str, sink: str) -> bool:
+        """A packet that leaves now arrives."""
+        ...
+
+    def delay(self, source: str, sink: str) -> float:
+        """Seconds that it takes."""
+        ...
+
+
+class Device:
+    """One BMC or PDU. The words of its faults are attributes: set them at any time."""
+
+    __slots__ = (
+        "bmc_of", "boots", "latency", "liar", "lied", "loss", "measures", "name", "password", "reads_on", "relays", "sign",
+        "silent", "stuck",
+    )  # fmt: skip
+
+    def __init__(self, name: str, bmc_of: str = "", *, sign: bool = True, measures: bool = True) -> None:
+        self.name = name
+        self.bmc_of = bmc_of
+        """The server that it is part of; empty: a PDU."""
+        self.relays: dict[str, bool] = {}
+        """What is really on: by outlet, or by "" for a BMC's server."""
+        self.latency = (0.01, 0.05)
+        """Seconds from packet to answer: at least, at most."""
+        self.loss = 0.0
+        """Share of the packets that are lost, each way."""
+        self.silent = self.stuck = self.liar = self.reads_on = False
+        """silent: answers nothing. stuck: acknowledges an off and switches nothing. liar: the same, and reads OFF."""
+        self.lied: set[str] = set()
+        """Outlets that read OFF because a liar was told to switch them off."""
+        self.password = True
+        """It takes the password that the operator has."""
+        self.boots = 1
+        self.sign = sign
+        self.measures = measures
+
+    @property
+    def boot(self) -> str:
+        """The sign by which its reboots show; a BMC has none."""
+        return f"{self.name}#{self.boots}" if self.sign and not self.bmc_of else ""
+
+
+class Room(Protocol):
+    """What packets find at the other end."""
+
+    @property
+    def devices(self) -> Mapping[str, Device]:
+        """By name."""
+        ...
+
+    def answers(self, device: Device) -> bool:
+        """It answers at all."""
+        ...
+
+    def obey(self, feed: Feed, on: bool) -> None:
+        """An order has arrived."""
+        ...
+
+    def seen(self, feed: Feed) -> tuple[PowerState, str, float | None]:
+        """What it says of one feed."""
+        ...
+
+    def board(self, name: str) -> str:
+        """The system UUID that it answers."""
+        ...
+
+
+class Talk:
+    """One exchange with one device: sent again until answered or late. `answered` is called once."""
+
+    __slots__ = (
+        "again", "answered", "deadline", "done", "feed", "kernel", "network", "on", "patience", "room", "sender", "sent", "who",
+    )  # fmt: skip
+    about_outlet: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        room: Room,
+        kernel: Kernel,
+        network: Links,
+        sender: str,
+        who: Actor,
+        feed: Feed,
+        deadline: float,
+        answered: Callable[..., None],
+        on: bool = True,
+    ) -> None:
+        """`who` sends and hears; `deadline` in true seconds; `on`: what an `Order` orders."""
+        self.room, self.kernel, self.network = room, kernel, network
+        self.sender, self.who, self.feed, self.deadline = sender, who, feed, deadline
+        self.answered, self.on = answered, on
+        self.patience = PATIENCE
+        self.again = 0.0
+        """When the next packet is due, should no answer have come."""
+        self.sent = self.done = False
+
+    def send(self) -> None:
+        """Send a packet, if it is not too late. It is sent again only if it may have to be: most are answered."""
+        if self.done:
+            return
+        kernel = self.kernel
+        device = self.room.devices.get(self.feed.device)
+        if device is None or kernel.now >= self.deadline:
+            self.end(f"{self.feed}: no answer in time" if self.sent else f"{self.feed}: NOT sent: too late")
+            return
+        self.sent = True
+        self.again = min(kernel.now + self.patience, self.deadline)
+        self.patience = min(MOST_PATIENCE, self.patience * 1.5)
+        name, network = device.name, self.network
+        if network.reaches(self.sender, name) and kernel.random.random() >= device.loss:
+            wait = network.delay(self.sender, name) + kernel.random.uniform(*device.latency)
+            kernel.after(wait, kernel.net, self.arrive)
+            if kernel.now + 2 * wait < self.again:
+                return
+        kernel.at(self.again, self.who, self.send)
+        self.again = math.inf
+
+    def arrive(self) -> None:
+        """A packet reaches the device."""
+        device, kernel = self.room.devices[self.feed.device], self.kernel
+        if self.room.answers(device):
+            known = not self.about_outlet or self.feed.outlet in device.relays
+            answer = (self.act(device) if known else ()) if device.password else None
+            if self.network.reaches(device.name, self.sender) and kernel.random.random() >= device.loss:
+                kernel.after(self.network.delay(device.name, self.sender), self.who, self.hear, answer)
+                return
+        kernel.at(self.again, self.who, self.send)
+        self.again = math.inf
+
+    def hear(self, answer: tuple[object, ...] | None) -> None:
+        """An answer is back: the first one counts; None: a wrong password; empty: no such outlet."""
+        if self.done:
+            return
+        if self.kernel.now > self.deadline:
+            self.end(f"{self.feed}: no answer in time")
+        elif not answer:
+            self.end(f"{self.feed}: {'refused the password' if answer is None else 'no such outlet'}")
+        else:
+            self.done = True
+            self.tell(*answer)
+
+    def act(self, device: Device) -> tuple[object, ...]:
+        """Do what the packet asks, at the device; what it answers."""
+        raise NotImplementedError
+
+    def tell(self, *answer: object) -> None:
+        """Hand on an answer that arrived in time."""
+        self.answered(*answer)
+
+    def end(self, why: str) -> None:
+        """Hand on that there is none."""
+        raise NotImplementedError
+
+
+class Order(Talk):
+    """On or off. Answered as `Ordered`."""
+
+    __slots__ = ()
+
+    def act(self, device: Device) -> tuple[object, ...]:
+        """See `Talk`."""
+        self.room.obey(self.feed, self.on)
+        return True, True, ""
+
+    def end(self, why: str) -> None:
+        """See `Talk`."""
+        self.done = True
+        self.answered(False, self.sent, why)
+
+
+class Reading(Talk):
+    """What a feed reads. Answered as `Told`."""
+
+    __slots__ = ()
+
+    def act(self, device: Device) -> tuple[object, ...]:
+        """See `Talk`."""
+        return *self.room.seen(self.feed), ""
+
+    def end(self, why: str) -> None:
+        """See `Talk`."""
+        self.done = True
+        self.answered(PowerState.UNKNOWN, "", None, why)
+
+
+class Identity(Talk):
+    """Who it is. Answered as `Identified`."""
+
+    __slots__ = ()
+    about_outlet = False
+
+    def act(self, device: Device) -> tuple[object, ...]:
+        """See `Talk`."""
+        return self.room.board(device.name), device.boot
+
+    def end(self, why: str) -> None:
+        """See `Talk`."""
+        self.done = True
+        self.answered("", "")
