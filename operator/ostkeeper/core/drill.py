@@ -12,7 +12,6 @@ import math
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import DrillProgress, Failover, FailoverStatus
 from ostkeeper.api.osspair import Wiring
-from ostkeeper.core import invariants
 from ostkeeper.core.able import SHOT_DEADLINE, changed_device, claimed, level_feeds
 from ostkeeper.core.armed import fingerprint_of
 from ostkeeper.core.campaign import Campaign, Rounds, Shot
@@ -206,7 +205,6 @@ def _shoot(view: View, fo: Failover, c: Campaign, feeds: tuple[Feed, ...], now: 
         return read_all(view)
     deadline = c.read_began + SHOT_DEADLINE
     assert view.status is not None
-    invariants.check_shot(view.status, fo, now=now, deadline=deadline, read_began=c.read_began, partner_fenced=False)
     effects: list[Effect] = []
     for feed in feeds:
         op = view.next_op()

@@ -10,7 +10,7 @@ import math
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Approval, Failover
-from ostkeeper.core import fencing, invariants
+from ostkeeper.core import fencing
 from ostkeeper.core.able import SHOT_DEADLINE, changed_device
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import Effect, PowerOn
@@ -123,7 +123,6 @@ def power_on(view: View, fo: Failover, c: Campaign, now: float, effects: list[Ef
     assert view.status is not None
     if view.board_refusal(fo.spec.node):
         return True
-    invariants.check_power_on(view.status, fo.spec.node)
     feeds = [Feed(s.device_name, s.outlet) for s in status.shots]
     left = [f for f in feeds if f not in c.on_done and not changed_device(view, fo, f)]
     if not left or (now - c.on_began > ON_PATIENCE and not c.on_ops):

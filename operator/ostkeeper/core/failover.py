@@ -14,7 +14,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Certificate, Failover
 from ostkeeper.api.osspair import CertificateWarrant, Fenced, Nonce, Noted, Wiring
 from ostkeeper.api.phases import TERMINAL
-from ostkeeper.core import budget, fencing, invariants
+from ostkeeper.core import budget, fencing
 from ostkeeper.core.able import (
     SHOT_DEADLINE,
     claimed,
@@ -208,7 +208,6 @@ def _relocating(view: View, fo: Failover, c: Campaign, now: float) -> list[Effec
     held = {a.target: a for a in view.held_by(fo.spec.node)}
     if unanswered(view, now) and fo.spec.partner in unanswered(view, now):
         return ask_term(view, now)
-    invariants.check_relocation(status, fo, held)
     epoch = status.epoch + 1
     warrant = {"certificate": CertificateWarrant(failover=fo.name, digest=fs.certificate.digest)}
     serve = [t for t in held if _wanted(view, t)]

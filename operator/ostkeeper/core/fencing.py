@@ -14,7 +14,6 @@ from ostkeeper.api.failover import Certificate, DiskProof, Failover, FailoverSta
 from ostkeeper.api.failover import Shot as ShotRecord
 from ostkeeper.api.oss import PeerReport
 from ostkeeper.api.osspair import Nonce
-from ostkeeper.core import invariants
 from ostkeeper.core.able import (
     SHOT_DEADLINE,
     changed_device,
@@ -65,14 +64,6 @@ def shoot(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     if not 0 <= now - c.read_began <= READ_MAX_AGE or c.read_began < c.phase_since:
         return read_all(view)
     deadline = c.read_began + SHOT_DEADLINE
-    invariants.check_shot(
-        view.status,
-        fo,
-        now=now,
-        deadline=deadline,
-        read_began=c.read_began,
-        partner_fenced=fo.status is not None and status.answer != "Restart" and partner_fenced(view, fo.spec.partner),
-    )
     effects: list[Effect] = []
     why = f"{fo.name}: level {fo.spec.policy.levels[status.level].name} of {fo.spec.node}"
     for feed in feeds:
@@ -257,7 +248,6 @@ def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
             clear_mmp=fo.spec.policy.clear_mmp,
         )
     )
-    invariants.check_certificate(certificate, feeds, fo.spec.policy.confirm.rounds, now, settled, moves=True)
     still = "; ".join(f"{d.target} {d.state}" for d in disks)
     message = f"{fo.spec.node} is dead: {', '.join(map(str, feeds))} read OFF in {c.rounds.count} rounds; {still}"
     return write_failover(view, fo, message, phase="Relocating", certificate=certificate)
@@ -317,7 +307,6 @@ def _prove_restart(view: View, fo: Failover, c: Campaign, now: float) -> list[Ef
             feeds=proofs,
         )
     )
-    invariants.check_certificate(certificate, feeds, fo.spec.policy.confirm.rounds, now, c.last_ack, moves=False)
     message = f"{fo.spec.node} has no power: it keeps its targets and is switched on again"
     return write_failover(view, fo, message, phase="PoweringOn", certificate=certificate)
 

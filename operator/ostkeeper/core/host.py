@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from ostkeeper.api.oss import OSSStatus, PeerReport, Released
 from ostkeeper.core import hostevents as ev
-from ostkeeper.core import hosttargets, hostview, nonces, permission
+from ostkeeper.core import hostgate, hosttargets, hostview, nonces, permission
 from ostkeeper.core.hostreport import status_of
 from ostkeeper.core.hoststate import Base, Host, Server, Target
 
@@ -63,7 +63,22 @@ class HostMachine:
             case _:
                 hostview.take(self.host, event, now)
         self.wake_at, self._began = math.inf, min(self._began, now)
-        return list(self._plan(now))
+        return self._leaving(list(self._plan(now)), now)
+
+    def _leaving(self, effects: list[ev.HostEffect], now: float) -> list[ev.HostEffect]:
+        """What breaks an invariant does not leave: it is answered as a failure, and told with the next report."""
+        allowed = []
+        for effect in effects:
+            match hostgate.refused(self.host, effect, now):
+                case None:
+                    allowed.append(effect)
+                case ev.Stored() as failed:
+                    self._stored(failed, now)
+                    self._wake(self._store_again_at)
+                case ended:
+                    self._ended(ended, now)
+                    self._wake(now)
+        return allowed
 
     # --- answers to effects --------------------------------------------------------------------------------------------
 
@@ -76,6 +91,7 @@ class HostMachine:
             self._drop_wishes(now, "NoFreshRead", f"no fresh read of the pair: {event.detail or 'it was not found'}")
             return
         hostview.take_pair(host, snapshot.pair)
+        host.read, host.read_began = snapshot.pair, event.began
         host.partner = snapshot.partner
         hostview.replace_osts(host, snapshot.osts)
         host.failovers.update({failover.name: failover for failover in snapshot.failovers})
@@ -264,6 +280,14 @@ class HostMachine:
 
     # --- the report ----------------------------------------------------------------------------------------------------
 
+    def _withhold(self, now: float) -> None:
+        """A release that breaks an invariant is not reported: the partner would mount upon it."""
+        for target in self.host.targets.values():
+            why = hostgate.told(self.host, target) if target.released is not None else ""
+            if why:
+                target.released = None
+                self._fail(target, hostgate.BROKEN, why, now)
+
     def _report(self, now: float) -> Iterator[ev.HostEffect]:
         """On change, and at least once a minute; one at a time."""
         host = self.host
@@ -272,6 +296,7 @@ class HostMachine:
         if not host.cluster and now < self._began + REPORT_AT_LATEST:
             self._wake(self._began + REPORT_AT_LATEST)
             return
+        self._withhold(now)
         status = status_of(host, now)
         due = self._reported is None or status != self._reported or now >= self._report_again_at
         if not due or (self._reported is None and now < self._report_again_at):

@@ -141,6 +141,10 @@ class Host:
     """A read found no OSS of this name."""
     partner: OSS | None = None
     pair: OSSPair | None = None
+    read: OSSPair | None = None
+    """The pair as the last consistent read had it: what a mount rests on."""
+    read_began: float = -math.inf
+    """When that read began."""
     pair_missing: bool = False
     """A read found no such pair: then no board is pinned, either."""
     pinned: str = ""

@@ -1,135 +1,195 @@
-"""The safety rules, once, in words and code. The planner, the agent and the simulator all check them.
+"""The safety rules, once, in words and code: `INVARIANTS`. The planner, the agent and the simulator all check them.
 
-A broken invariant is a bug of ours: `InvariantBroken` stops the pair's task before the effect leaves, and the story of the
-target is in the error. Not here: what the API server referees by itself (`api`, the same rules again, in CEL).
+Each rule is about one kind of fact: a write of the pair, a write of a Failover, an off, an on, a mount, an unmount, what a
+server remembers or reports. It says nothing where it holds, else what it was broken by. The rules are told as what must be
+true of the fact alone, and on purpose not with the functions that the planner decides by: a slip there must not be a slip here.
+
+A broken invariant is a bug of ours. In the operator `InvariantBroken` ends the machine before the effect leaves, and a fresh
+one starts (`controller.supervisor`). In the agent that one effect is refused and told, and the heartbeat goes on: an agent
+that falls silent would be shot. Here: the table. Not here: how an effect becomes a fact (`gate`, `hostgate`), what the API
+server refuses by itself (`referee`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from ostkeeper.api.failover import Certificate, Failover, FailoverStatus
-from ostkeeper.api.osspair import Assignment, OSSPairStatus
-from ostkeeper.api.phases import TERMINAL, may_follow
-from ostkeeper.core.digest import certificate_digest
-from ostkeeper.core.power import Feed, PowerState
+from ostkeeper.api.common import Resource
+from ostkeeper.api.failover import Failover
+from ostkeeper.api.osspair import OSSPair
+from ostkeeper.core import failoverrules, hostrules, pairrules
+from ostkeeper.core.facts import (
+    CertificateWrite,
+    Creation,
+    FailoverWrite,
+    Find,
+    MemoryWrite,
+    MountOrder,
+    OffOrder,
+    OnOrder,
+    PairWrite,
+    ReleaseReport,
+    UnmountOrder,
+)
 
 
 class InvariantBroken(Exception):
     """A step was about to break a safety rule. The text says which, and what it was about."""
 
 
-def _must(holds: bool, rule: str, *about: object) -> None:
-    if not holds:
-        raise InvariantBroken(": ".join([rule, *(str(a) for a in about)]))
+class Invariant(NamedTuple):
+    """One safety rule."""
+
+    name: str
+    """How logs and tests call it."""
+    sentence: str
+    """The rule, for people."""
+    broken_by: Callable[[Any], str]
+    """What breaks it in a fact of the kind that it is about; empty: it holds."""
 
 
-def check_pair(before: OSSPairStatus | None, after: OSSPairStatus) -> None:
-    """No epoch goes back; no assignment vanishes, or moves without a higher epoch and a new warrant."""
-    _must(all(a.epoch <= after.epoch for a in after.assignments), "an assignment is ahead of its pair", after.epoch)
-    if before is None:
-        return
-    _must(after.epoch >= before.epoch, "an epoch goes back", before.epoch, after.epoch)
-    for old in before.assignments:
-        new = after.assignment(old.target)
-        if new is None:
-            raise InvariantBroken(f"an assignment vanishes: {old}")
-        check_move(old, new)
+PAIR = (
+    Invariant("epoch-goes-back", "no epoch goes back", pairrules.epoch_goes_back),
+    Invariant("grant-ahead", "no permission carries an epoch that its pair has not reached", pairrules.grant_ahead),
+    Invariant("grant-lost", "no assignment vanishes: it would be placed anew beside its mount", pairrules.grant_lost),
+    Invariant("serve-for-two", "no target is assigned twice: no Serve for two", pairrules.serve_for_two),
+    Invariant("silent-change", "a change of intent or node takes a new epoch", pairrules.silent_change),
+    Invariant("unwarranted-place", "first placement is adoption, by the nonce just asked", pairrules.unwarranted_place),
+    Invariant(
+        "unwarranted-move",
+        "no assignment moves without its own release, a certificate, or adoption upon a person's word",
+        pairrules.unwarranted_move,
+    ),
+    Invariant(
+        "certificate-misused",
+        "a certificate is used only at the Hold epoch, for the server, and by the Failover that it was made for",
+        pairrules.certificate_misused,
+    ),
+    Invariant("held-left-behind", "exactly the targets in Hold at that epoch move", pairrules.held_left_behind),
+    Invariant("dead-not-noted", "who relocates notes which boot is dead", pairrules.dead_not_noted),
+    Invariant(
+        "hold-disturbed",
+        "between Hold and relocation nothing else in the assignments changes",
+        pairrules.hold_disturbed,
+    ),
+    Invariant("slot-taken-over", "one Failover a pair at a time, named after its epoch", pairrules.slot_taken_over),
+)
+FAILOVER = (
+    Invariant("phase-off-its-edges", "phases go along their edges", failoverrules.phase_off_its_edges),
+    Invariant("end-goes-on", "what has ended stays ended", failoverrules.end_goes_on),
+    Invariant("certificate-edited", "a certificate is never edited or taken back", failoverrules.certificate_edited),
+    Invariant("uncertified", "nothing is relocated or powered on uncertified", failoverrules.uncertified),
+    Invariant("fencing-without-hold", "no fencing before the Hold is durable", failoverrules.fencing_without_hold),
+    Invariant(
+        "certificate-without-proof",
+        "no certificate without whole rounds of positive OFF readings of every feed, or a person's word",
+        failoverrules.certificate_without_proof,
+    ),
+    Invariant(
+        "certificate-of-another",
+        "a certificate is for the server, the boot and the Hold of its Failover, under its own digest",
+        failoverrules.certificate_of_another,
+    ),
+    Invariant("certificate-over-life", "no certificate over a moving or unread disk", failoverrules.over_a_live_disk),
+    Invariant("word-not-given", "a person's word is that person's answer ConfirmDead", failoverrules.word_not_given),
+    Invariant(
+        "clears-unasked",
+        "a person's word never clears MMP, nor does a policy that says Wait",
+        failoverrules.clears_unasked,
+    ),
+)
+CERTIFICATE = (
+    Invariant("rounds-missing", "the rounds were counted by this very leader", failoverrules.rounds_missing),
+    Invariant("before-settle", "no certificate that moves anything before settle", failoverrules.before_settle),
+    Invariant("disk-left-out", "every held disk was read after the last off", failoverrules.disk_left_out),
+)
+CREATION = (Invariant("no-slot", "a Failover is created only in the pair's slot", failoverrules.created_without_slot),)
+OFF = (
+    Invariant("shot-without-slot", "who shoots holds the pair's slot, in Fencing", failoverrules.shot_without_slot),
+    Invariant("shot-on-old-read", "a shot leaves within 2 s of its quorum read", failoverrules.shot_on_old_read),
+    Invariant("shot-before-hold", "no off before the Hold is durable", failoverrules.shot_before_hold),
+    Invariant(
+        "both-down",
+        "no server is fenced while its partner has not been seen alive in a boot after its own fencing",
+        failoverrules.both_down,
+    ),
+    Invariant("shot-not-written", "every off is written before it is done", failoverrules.shot_not_written),
+)
+ON = (
+    Invariant("on-in-hold", "no `on` while a target of that server is in Hold", failoverrules.on_in_hold),
+    Invariant("on-not-cut", "only what was cut is powered on", failoverrules.on_not_cut),
+    Invariant("on-before-late-shots", "late shots pass before an `on`", failoverrules.on_before_late_shots),
+)
+MOUNT = (
+    Invariant("mount-unserved", "a mount needs a Serve with this server's name", hostrules.mount_unserved),
+    Invariant("mount-below-seen", "at an epoch no lower than any seen, and durable", hostrules.mount_below_seen),
+    Invariant("mount-unread", "on a fresh and consistent read of the pair", hostrules.mount_unread),
+    Invariant("mount-without-lease", "under this server's own lease", hostrules.mount_without_lease),
+    Invariant("mount-of-another-disk", "of the very disk and block that were read", hostrules.mount_of_another_disk),
+    Invariant("mount-in-use", "that nobody has mounted, checks or holds", hostrules.mount_in_use),
+    Invariant("mount-by-the-dead", "and never by a boot that is certified dead", hostrules.mount_by_the_dead),
+    Invariant("clear-uncertified", "MMP is cleared under a complete certificate only", hostrules.clear_uncertified),
+)
+UNMOUNT = (
+    Invariant("unmount-unasked", "an unmount needs a Release with this server's name", hostrules.unmount_unasked),
+    Invariant("unmount-of-foreign", "of what this server has mounted or adopted", hostrules.unmount_of_foreign),
+)
+MEMORY = (
+    Invariant("memory-goes-back", "no epoch that was remembered goes back", hostrules.memory_goes_back),
+    Invariant("mount-forgotten", "what is mounted here is not forgotten", hostrules.mount_forgotten),
+)
+RELEASE = (
+    Invariant(
+        "released-too-early", "released: not mounted, no child, and not remembered", hostrules.released_too_early
+    ),
+)
+
+INVARIANTS: dict[type, tuple[Invariant, ...]] = {
+    PairWrite: PAIR,
+    FailoverWrite: FAILOVER,
+    CertificateWrite: CERTIFICATE,
+    Creation: CREATION,
+    OffOrder: OFF,
+    OnOrder: ON,
+    MountOrder: MOUNT,
+    UnmountOrder: UNMOUNT,
+    MemoryWrite: MEMORY,
+    ReleaseReport: RELEASE,
+}
+"""All rules, by what they are about."""
 
 
-def check_move(old: Assignment, new: Assignment) -> None:
-    """A target leaves a server in two ways only: released in order, or under a certificate for a Hold of this epoch."""
-    _must(new.epoch >= old.epoch, "an assignment's epoch goes back", old, new)
-    if (new.node, new.intent) != (old.node, old.intent):
-        _must(new.epoch > old.epoch, "a change of intent or node at the same epoch", old, new)
-    if new.node == old.node:
-        return
-    w = new.warrant
-    _must(w != old.warrant, "a target moves on its old warrant", old, new)
-    if w.released is not None:
-        granted = w.released.node == old.node and w.released.epoch == old.epoch and old.intent == "Release"
-        _must(granted, "a target moves on a release of another node, epoch or intent", old, new)
-    elif w.certificate is not None:
-        _must(old.intent == "Hold", "a target moves under a certificate without a Hold", old, new)
-    else:
-        _must(w.adopted is not None, "a target moves without a warrant", old, new)
+def broken(fact: object) -> list[str]:
+    """Which rules a fact breaks, each with its sentence and what it was about; none: it may be."""
+    found = []
+    for rule in INVARIANTS[type(fact)]:
+        about = rule.broken_by(fact)
+        if about:
+            found.append(f"{rule.name}: {rule.sentence}: {about}")
+    return found
 
 
-def check_failover(failover: Failover, after: FailoverStatus) -> None:
-    """Phases go along their edges; a certificate is never edited, and nothing is relocated without one."""
-    before = failover.status
-    edge = (before.phase if before else "", after.phase)
-    _must(may_follow(*edge, failover.spec.type), "a phase leaves its edges", failover.name, edge)
-    if before is not None:
-        _must(before.certificate in (None, after.certificate), "a certificate is edited", failover.name)
-        _must(before.phase not in TERMINAL or before.phase == after.phase, "an ended Failover goes on", failover.name)
-    proven = failover.spec.type != "Failover" or after.certificate is not None
-    _must(proven or after.phase not in ("Relocating", "PoweringOn"), "relocation without a certificate", failover.name)
+def check(fact: object) -> None:
+    """Raise InvariantBroken if a fact breaks any rule."""
+    found = broken(fact)
+    if found:
+        raise InvariantBroken("; ".join(found))
 
 
-def check_creation(status: OSSPairStatus | None, failover: Failover) -> None:
-    """A Failover is created only under the name that the pair has written down."""
-    named = status is not None and status.active_failover == failover.name
-    _must(named, "a Failover without the pair's slot", failover.name)
+def committed(before: Resource | None, after: Resource, find: Find) -> list[str]:
+    """What a write that the API server has taken breaks, judged on stored objects alone; none: all is well.
 
-
-def check_certificate(
-    certificate: Certificate, feeds: Iterable[Feed], rounds: int, now: float, settled_at: float, *, moves: bool
-) -> None:
-    """No certificate without whole rounds of positive OFF readings of every feed, or a person's word; never before settle."""
-    _must(certificate.hold_epoch > 0, "a certificate without a Hold", certificate.node)
-    _must(certificate.digest == certificate_digest(certificate), "a certificate's digest is wrong", certificate.node)
-    _must(not moves or now >= settled_at, "a certificate before settle", certificate.node, now, settled_at)
-    bad = [d.target for d in certificate.disks if d.state not in ("Still", "Clean")]
-    _must(not moves or not bad, "a certificate over a moving or unread disk", bad)
-    if certificate.confirmed_by is not None:
-        _must(not certificate.clear_mmp, "a person's word never clears MMP", certificate.node)
-        return
-    proven = {
-        Feed(p.device_name, p.outlet) for p in certificate.feeds if p.state == PowerState.OFF and p.reads >= rounds
-    }
-    missing = [str(feed) for feed in feeds if feed not in proven]
-    _must(bool(certificate.feeds) and not missing, "a certificate without proof of every feed", missing)
-
-
-def check_shot(
-    status: OSSPairStatus, failover: Failover, *, now: float, deadline: float, read_began: float, partner_fenced: bool
-) -> None:
-    """No off before the Hold is durable, none later than 2 s after the quorum read it rests on began, and none while the
-    partner has not been seen alive in a boot after its own fencing."""
-    fs = failover.status
-    _must(status.active_failover == failover.name, "a shot without the pair's slot", failover.name)
-    _must(fs is not None and fs.phase == "Fencing", "a shot outside of Fencing", failover.name)
-    _must(now >= read_began and deadline <= read_began + 2.0, "a shot on an old read", failover.name)
-    if failover.spec.type == "Drill":
-        _must(
-            not any(a.node == failover.spec.node for a in status.assignments), "a drill of a server that holds targets"
-        )
-        return
-    _must(not partner_fenced, "a shot while the partner itself is fenced", failover.spec.partner)
-    hold = fs.hold_epoch if fs else 0
-    held = [a for a in status.assignments if a.node == failover.spec.node]
-    _must(
-        hold > 0 and all(a.intent == "Hold" and a.epoch == hold for a in held),
-        "an off before the Hold is durable",
-        hold,
-    )
-
-
-def check_power_on(status: OSSPairStatus, node: str) -> None:
-    """No `on` while a target of the server is in Hold."""
-    held = [a.target for a in status.assignments if a.node == node and a.intent == "Hold"]
-    _must(not held, "power on while targets are in Hold", node, held)
-
-
-def check_relocation(status: OSSPairStatus, failover: Failover, targets: Mapping[str, Assignment]) -> None:
-    """A certificate is used only at the Hold epoch, for the server, that it was made for; exactly the held targets move."""
-    fs = failover.status
-    certificate = fs.certificate if fs else None
-    if certificate is None:
-        raise InvariantBroken(f"relocation without a certificate: {failover.name}")
-    _must(status.active_failover == failover.name, "relocation without the pair's slot", failover.name)
-    _must(certificate.node == failover.spec.node, "a certificate for another server", certificate.node)
-    held = {a.target for a in status.assignments if a.node == certificate.node}
-    at_hold = all(a.intent == "Hold" and a.epoch == certificate.hold_epoch for a in targets.values())
-    _must(at_hold and set(targets) == held, "a certificate used at another epoch", failover.name, sorted(held))
+    `find` gives a stored Failover of the pair's namespace by its name. For the simulator, at each commit: whoever wrote.
+    """
+    if before is None or before is after:
+        return []
+    if isinstance(before, OSSPair) and isinstance(after, OSSPair):
+        if after.status is None or after.status is before.status:
+            return []
+        return broken(PairWrite.of(before.name, before.status, after.status, find))
+    if isinstance(before, Failover) and isinstance(after, Failover):
+        if after.status is None or after.status is before.status:
+            return []
+        return broken(FailoverWrite(before, after.status, None))
+    return []

@@ -13,6 +13,7 @@ from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
+from ostkeeper.core import gate
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import (
     Acked,
@@ -58,6 +59,8 @@ class PairMachine:
         self.view.wake = math.inf
         self.view.memo = {}
         effects = plan(self.view, now)
+        if effects:
+            gate.leave(self.view, effects, now)
         self.view.memo = None
         self.wake_at = self.view.wake
         return effects

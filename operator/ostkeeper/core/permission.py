@@ -306,7 +306,8 @@ def clearing(host: Host, target: Target, grant: Assignment, now: float) -> Clear
     if certificate is None or warrant is None or reading is None or not reading.ordinary:
         return Clearing(False, why="nothing to clear, or no certificate")
     proof = proof_of(certificate, target.name)
-    if not certificate.clear_mmp or certificate.node != host.partner_name:
+    word = certificate.confirmed_by is not None  # a person's word never clears MMP
+    if word or not certificate.clear_mmp or certificate.node != host.partner_name:
         return Clearing(False, why="the certificate does not allow it")
     if proof is None or proof.state != "Still" or not proof.block or proof.block != reading.digest:
         return Clearing(False, why="the block is not the certified one")

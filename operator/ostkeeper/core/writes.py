@@ -1,4 +1,4 @@
-"""The writes of the pair machine, each held against the invariants before it leaves.
+"""The writes of the pair machine.
 
 Here: how a decision becomes an effect. One decision is under way at a time (`View.busy`); what rests on it comes from
 the step in which its answer arrives. Not here: which decision (`plan`, `failover`, `orderly`, `adoption`).
@@ -13,7 +13,6 @@ from ostkeeper.api.common import Condition
 from ostkeeper.api.failover import Failover, FailoverStatus, Phase, TimelineEntry
 from ostkeeper.api.osspair import Assignment, Intent, OSSPairStatus, Warrant
 from ostkeeper.api.phases import ANSWERABLE, TERMINAL
-from ostkeeper.core import invariants
 from ostkeeper.core.events import CreateFailover, Effect, ReadAll, Tell, WriteFailover, WritePair
 from ostkeeper.core.view import View
 
@@ -28,7 +27,6 @@ def write_pair(view: View, why: str, **update: Any) -> list[Effect]:
     before = pair.status
     base = before or OSSPairStatus(epoch=0)
     after = base.model_copy(update={**update, "observed_generation": pair.metadata.generation})
-    invariants.check_pair(before, after)
     op = view.busy = view.next_op()
     return [WritePair(op, view.key, pair.version, after, why)]
 
@@ -67,7 +65,6 @@ def write_failover(view: View, failover: Failover, message: str, *, phase: Phase
     conditions = failover_conditions(phase, message, failover.metadata.generation)
     fields = {"phase": phase, "message": message[:4096], "timeline": timeline, "conditions": conditions}
     after = base.model_copy(update={**fields, **update, "observed_generation": failover.metadata.generation})
-    invariants.check_failover(failover, after)
     op = view.busy = view.next_op()
     effects: list[Effect] = [WriteFailover(op, failover.key, failover.version, after, message)]
     if before is None or before.phase != phase:
@@ -101,7 +98,6 @@ def tell(view: View, failover: Failover, kind: str, reason: str, message: str) -
 
 def create_failover(view: View, failover: Failover, why: str) -> list[Effect]:
     """Create the Failover that the pair's activeFailover names."""
-    invariants.check_creation(view.status, failover)
     op = view.busy = view.next_op()
     return [CreateFailover(op, failover, why)]
 
