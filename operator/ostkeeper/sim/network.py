@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ostkeeper.sim.store import Store
 
 API = "api"
-EVERYONE = "*"
+EVERYONE = "all"
 """As one end of a cut: all there are."""
 LEAST, SPREAD = 0.001, 0.008
 """Seconds that a packet takes: at least, and at most so much more. One in fifty takes ten times as long."""
@@ -88,14 +88,16 @@ class Client:
         kernel.after(wait, kernel.net, self._arrive, request, answered, kernel.now + within)
 
     def call_at_once(self, request: Callable[[], T], answered: Callable[[T | None], None], within: float) -> None:
-        """As `call`, but while nothing is wrong it arrives at this very moment: one event less.
+        """As `call`, but while nothing is wrong it is carried out and answered at this very moment: no event at all.
 
-        For what is sent again and again, such as the renewal of a lease.
+        For what is sent again and again, such as the renewal of a lease. `answered` may be called before this returns.
         """
-        if self._store.slow or self._network.slow or not self._network.reaches(self._name, API):
-            self.call(request, answered, within)
+        store, network = self._store, self._network
+        calm = store.up and not store.slow and not store.lossy and not network.slow
+        if calm and network.reaches(self._name, API) and network.reaches(API, self._name):
+            answered(request())
         else:
-            self._arrive(request, answered, self._kernel.now + within)
+            self.call(request, answered, within)
 
     def _arrive(self, request: Callable[[], T], answered: Callable[[T | None], None], until: float) -> None:
         kernel, store = self._kernel, self._store

@@ -19,6 +19,7 @@ from ostkeeper.api.ost import OST
 from ostkeeper.core import invariants
 from ostkeeper.core.election import Answer, Record, Request, Verb
 from ostkeeper.core.events import Beat, NodeState, Outcome
+from ostkeeper.core.referee import refusal
 from ostkeeper.ports import Written
 from ostkeeper.sim.kernel import Kernel
 
@@ -189,7 +190,7 @@ class Store:
             self._tell(before, self._store(kind.kind, before, before.metadata), "somebody")
 
     def _write(self, before: Resource | None, after: Resource, who: str) -> Written:
-        why = self._refusal(before, after)
+        why = refusal(before, after)
         if why:
             self.refusals.append(f"{who}: {why}")
             return Written(Outcome.REFUSED, None, why)
@@ -198,9 +199,6 @@ class Store:
         stored = self._store(after.kind, after, self._new_meta(after) if before is None else after.metadata)
         self._tell(before, stored, who)
         return Written(Outcome.OK, stored)
-
-    def _refusal(self, before: Resource | None, after: Resource) -> str:
-        return ""
 
     def _check(self, before: Resource, after: Resource, who: str) -> None:
         """The object-level invariants, at the commit: whoever wrote it."""

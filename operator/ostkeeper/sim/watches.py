@@ -34,6 +34,7 @@ class Stream:
     """One subscriber's watch of one kind."""
 
     __slots__ = (
+        "afresh",
         "asleep",
         "backoff",
         "broken",
@@ -65,6 +66,8 @@ class Stream:
         """The resourceVersion up to which it was served."""
         self.known: dict[str, Any] = {}
         """What it was shown last, by key."""
+        self.afresh = False
+        """It lists on purpose, to find what is gone, too."""
         self.missed: list[tuple[str, Any]] | None = None
         """Lease watches go on from where they broke: what they missed meanwhile. None: it has to list."""
 
@@ -98,11 +101,12 @@ class Subscription:
         self.streams.clear()
 
     def relist(self, kind: str = "") -> None:
-        """List anew (all kinds, if none is named), whatever the streams are at."""
+        """List anew (all kinds, if none is named), whatever the streams are at: all is shown, and told what is gone."""
         for stream in self.streams:
             if stream.kind == kind or not kind:
                 self.watches.interrupt(stream)
-                stream.known.clear()
+                stream.missed, stream.afresh = None, True
+                stream.known = dict.fromkeys(stream.known)
 
     def sleep(self) -> None:
         """Hear nothing for now: nothing would come of it."""
@@ -240,6 +244,7 @@ class Watches:
         for key, found in self._fresh(stream):
             self._kernel.at(self._due(stream), stream.who.actor, stream.deliver, stream.kind, key, found)
         self._lose(stream)
+        stream.afresh = False
 
     def catch_up(self, stream: Stream) -> None:
         """Show, now, what a sleeper would have heard."""
@@ -265,7 +270,7 @@ class Watches:
             return
         shelf = self._store.shelves[stream.kind]
         for key in [key for key in stream.known if key not in shelf]:
-            if stream.who.prompt:
+            if stream.who.prompt or stream.afresh:
                 del stream.known[key]
                 self._kernel.at(self._due(stream), stream.who.actor, stream.deliver, stream.kind, key, None)
             else:
