@@ -12,7 +12,7 @@ from ostkeeper.core.heartbeats import CANARY_GAP
 from ostkeeper.sim.store import Canary
 
 if TYPE_CHECKING:
-    from ostkeeper.sim.operators import Process
+    from ostkeeper.sim.process import Process
 
 CALL = 1.5
 """Seconds for one renewal."""

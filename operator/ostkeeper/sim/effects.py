@@ -23,7 +23,7 @@ from ostkeeper.ports import Written
 from ostkeeper.sim.kernel import Actor
 
 if TYPE_CHECKING:
-    from ostkeeper.sim.operators import Process
+    from ostkeeper.sim.process import Process
 
 CALL_TIMEOUT = 2.0
 """Seconds that a call to the API server may take, as `controller.client` has it."""

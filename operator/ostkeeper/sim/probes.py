@@ -18,7 +18,7 @@ from ostkeeper.ports import Written
 from ostkeeper.sim.effects import CALL_TIMEOUT
 
 if TYPE_CHECKING:
-    from ostkeeper.sim.operators import Process
+    from ostkeeper.sim.process import Process
 
 QUICK = 0.2
 """Seconds between the first ten probes of a device."""
