@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
@@ -20,7 +20,6 @@ from ostkeeper.api.ost import OST
 from ostkeeper.core import events as e
 from ostkeeper.core.power import Feed, PowerReading, PowerState
 from ostkeeper.ports import Written
-from ostkeeper.sim.kernel import Actor
 
 if TYPE_CHECKING:
     from ostkeeper.sim.process import Process
@@ -34,39 +33,6 @@ HAND_OVER = 0.004
 SPLIT = 0.2
 """Share of the quorum reads whose parts are seen to arrive at different moments; of the others all arrive at once."""
 Write = e.WritePair | e.CreateFailover | e.WriteFailover | e.CreateOSS | e.WriteOSSReady | e.WriteOST
-
-
-class Devices(Protocol):
-    """The fence devices, as an operator's drivers reach them. Answers come as `actor`, by the deadline at the latest."""
-
-    def order(
-        self,
-        sender: str,
-        feed: Feed,
-        on: bool,
-        deadline: float,
-        answered: Callable[[bool, bool, str], None],
-        actor: Actor | None = None,
-    ) -> None:
-        """Order one feed on or off, not one packet at or after `deadline` (true seconds): acknowledged, sent, why not."""
-        ...
-
-    def read(
-        self,
-        sender: str,
-        feed: Feed,
-        deadline: float,
-        answered: Callable[[PowerState, str, float | None, str], None],
-        actor: Actor | None = None,
-    ) -> None:
-        """Read one feed: state, sign of reboots, watts, why it is unknown."""
-        ...
-
-    def identify(
-        self, sender: str, name: str, deadline: float, answered: Callable[[str, str], None], actor: Actor | None = None
-    ) -> None:
-        """Ask a device who it is: system UUID, sign of reboots; both empty where nobody answers."""
-        ...
 
 
 class Line:
@@ -304,3 +270,22 @@ class _QuorumRead:
             snapshot = e.Snapshot(**self._parts)
             self._performer.declared(snapshot.devices)
             self._performer.answer(e.Read(self._effect.op, self._began, snapshot))
+
+
+def told(effect: e.Effect) -> str:
+    """What a timeline tells of an effect: decisions and shots, but no mirrors."""
+    match effect:
+        case e.WritePair(why=why) if why != "conditions":
+            return f"writes epoch {effect.status.epoch}: {why}"
+        case e.CreateFailover():
+            return f"creates {effect.failover.name}: {effect.why}"
+        case e.WriteFailover():
+            return f"writes {effect.key.rpartition('/')[2]} {effect.status.phase}: {effect.why}"
+        case e.CutPower():
+            return f"cuts {effect.feed}: {effect.why}"
+        case e.PowerOn():
+            return f"powers on {effect.feed}: {effect.why}"
+        case e.Tell(type="Warning"):
+            return f"tells {effect.reason}: {effect.message}"
+        case _:
+            return ""

@@ -5,18 +5,29 @@ Here: the life of an operator from outside. Not here: what a process does (`proc
 
 from __future__ import annotations
 
+from ostkeeper.core.election import Terms
 from ostkeeper.sim.kernel import Actor
-from ostkeeper.sim.process import Habits, Process, World
+from ostkeeper.sim.process import SIM_TERMS, Broken, Habits, Process, raised
+from ostkeeper.sim.surroundings import World
 
 
 class OperatorShell:
     """One operator: a pod that is restarted under the same name. It is running once it is made."""
 
     def __init__(
-        self, world: World, name: str, habits: Habits | None = None, *, rate: float = 1.0, offset: float = 0.0
+        self,
+        world: World,
+        name: str,
+        *,
+        terms: Terms = SIM_TERMS,
+        policies: bool = True,
+        rate: float = 1.0,
+        offset: float = 0.0,
+        broken: Broken = raised,
     ) -> None:
-        """`rate` and `offset` are of its clock, see `Actor`."""
-        self.world, self.name, self.habits = world, name, habits or Habits()
+        """`rate` and `offset` are of its clock, see `Actor`; the rest is kept in `habits`."""
+        self.world, self.name = world, name
+        self.habits = Habits(terms=terms, policies=policies, broken=broken)
         self.rate, self.offset = rate, offset
         self._lives = 0
         self.process: Process | None = None

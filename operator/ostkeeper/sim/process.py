@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ostkeeper.api.common import Resource
 from ostkeeper.api.osspair import OSSPair
@@ -22,13 +22,13 @@ from ostkeeper.core.fuse import servers_of
 from ostkeeper.core.heartbeats import Heartbeats
 from ostkeeper.core.pair import PairMachine
 from ostkeeper.sim.canary import Canaries
-from ostkeeper.sim.effects import Devices, Line, Performer
-from ostkeeper.sim.kernel import Actor, Kernel
-from ostkeeper.sim.network import Client, Network
+from ostkeeper.sim.effects import Line, Performer, told
+from ostkeeper.sim.kernel import Actor
+from ostkeeper.sim.network import Client
 from ostkeeper.sim.opindex import Index
 from ostkeeper.sim.probes import Prober
-from ostkeeper.sim.store import KINDS, LEASE, NODE, Canary, Store
-from ostkeeper.sim.watches import Watches
+from ostkeeper.sim.store import KINDS, LEASE, NODE, Canary
+from ostkeeper.sim.surroundings import World
 
 SIM_TERMS = Terms(lease_duration=6.0, renew_deadline=4.0, retry=1.5)
 """Slower than by default, which saves two thousand events an hour and changes no order of things."""
@@ -43,42 +43,9 @@ RESTART_FIRST, RESTART_MOST = 1.0, 60.0
 Broken = Callable[[str, Exception], None]
 
 
-def _raise(_who: str, error: Exception) -> None:
+def raised(_who: str, error: Exception) -> None:
+    """Raise it: what is done about a broken machine unless the world does something better."""
     raise error
-
-
-class World(Protocol):
-    """What of the world is needed here."""
-
-    @property
-    def kernel(self) -> Kernel:
-        """Virtual time."""
-        ...
-
-    @property
-    def network(self) -> Network:
-        """Who reaches whom."""
-        ...
-
-    @property
-    def store(self) -> Store:
-        """The API server."""
-        ...
-
-    @property
-    def watches(self) -> Watches:
-        """Its watches."""
-        ...
-
-    @property
-    def devices(self) -> Devices:
-        """The fence devices."""
-        ...
-
-    @property
-    def trace(self) -> Callable[[str, str], None] | None:
-        """Told who does what, in words; None: nobody asks."""
-        ...
 
 
 @dataclass(slots=True)
@@ -90,7 +57,7 @@ class Habits:
     canary: float = CANARY_EVERY
     policies: bool = True
     """Whether the admission policies are in force."""
-    broken: Broken = _raise
+    broken: Broken = raised
     """Told that a machine broke: which operator's and pair's, and by what. By default it is raised."""
 
 
@@ -403,22 +370,3 @@ class Process:
         said = told(effect)
         if said and self.world.trace:
             self.world.trace(self.name, said)
-
-
-def told(effect: e.Effect) -> str:
-    """What a timeline tells of an effect: decisions and shots, but no mirrors."""
-    match effect:
-        case e.WritePair(why=why) if why != "conditions":
-            return f"writes epoch {effect.status.epoch}: {why}"
-        case e.CreateFailover():
-            return f"creates {effect.failover.name}: {effect.why}"
-        case e.WriteFailover():
-            return f"writes {effect.key.rpartition('/')[2]} {effect.status.phase}: {effect.why}"
-        case e.CutPower():
-            return f"cuts {effect.feed}: {effect.why}"
-        case e.PowerOn():
-            return f"powers on {effect.feed}: {effect.why}"
-        case e.Tell(type="Warning"):
-            return f"tells {effect.reason}: {effect.message}"
-        case _:
-            return ""
