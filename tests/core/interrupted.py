@@ -303,7 +303,7 @@ def _pair_status(pair: OSSPair, moment: Moment, fo: Failover | None, dead: Certi
         return a.model_copy(update={**update, "epoch": epoch}) if update and a.node == moment.node else a
 
     fenced = (*before.fenced,)
-    if dead is not None and (moment.freed or moment.given_back):
+    if dead is not None and (moment.freed or (moment.given_back and moment.name == "PoweringOn")):
         fenced = (*fenced, Fenced(node=moment.node, failover=name, boot_id=dead.boot_id))
     held = bool(moment.hold)
     nonce = Nonce(value="t0-3", failover=name if held else "", level=0 if held else -1, open=held and not moment.freed)

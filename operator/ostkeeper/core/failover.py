@@ -206,6 +206,8 @@ def _relocating(view: View, fo: Failover, c: Campaign, now: float) -> list[Effec
     assert fs is not None
     assert fs.certificate is not None
     held = {a.target: a for a in view.held_by(fo.spec.node)}
+    if any((a.intent, a.epoch) != ("Hold", fs.certificate.hold_epoch) for a in held.values()):
+        return _certified_too_late(view, fo, c, now)
     if unanswered(view, now) and fo.spec.partner in unanswered(view, now):
         return ask_term(view, now)
     epoch = status.epoch + 1
@@ -223,6 +225,18 @@ def _relocating(view: View, fo: Failover, c: Campaign, now: float) -> list[Effec
         fenced=with_fenced(view, fo, fs.certificate),
         nonce=closed_nonce(view),
     )
+
+
+def _certified_too_late(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """A deposed leader's certificate arrived after its successor had given the targets back: it warrants nothing any more.
+
+    What was cut is switched on, as in the abort that it ran into; then it ends. Should the server be dead, another opens.
+    """
+    effects: list[Effect] = []
+    if fo.status is not None and fo.status.shots and not power_on(view, fo, c, now, effects):
+        return effects
+    message = f"nothing moved: {fo.spec.node} was given its targets back before this certificate was written"
+    return write_failover(view, fo, message + still_off(view, fo, c), phase="Complete", shots=())
 
 
 def _wanted(view: View, target: str) -> bool:
