@@ -16,9 +16,9 @@ from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS, OSSStatus
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
-from ostkeeper.core import invariants
 from ostkeeper.core.election import Answer, Record, Request, Verb
 from ostkeeper.core.events import Beat, NodeState, Outcome
+from ostkeeper.core.invariants import InvariantBroken, committed
 from ostkeeper.core.referee import refusal
 from ostkeeper.ports import Written
 from ostkeeper.sim.kernel import Kernel
@@ -201,14 +201,10 @@ class Store:
         return Written(Outcome.OK, stored)
 
     def _check(self, before: Resource, after: Resource, who: str) -> None:
-        """The object-level invariants, at the commit: whoever wrote it."""
-        try:
-            if isinstance(after, OSSPair) and after.status is not None:
-                invariants.check_pair(cast("OSSPair", before).status, after.status)
-            elif isinstance(after, Failover) and after.status is not None:
-                invariants.check_failover(cast("Failover", before), after.status)
-        except invariants.InvariantBroken as error:
-            self.alarm(f"{who} wrote {after.kind} {after.key}: {error}")
+        """The invariants that stored objects alone can show, at the commit: whoever wrote it."""
+        namespace = after.metadata.namespace
+        for rule in committed(before, after, lambda name: self.find(Failover, f"{namespace}/{name}")):
+            self.alarm(f"{who} wrote {after.kind} {after.key}: {rule}")
 
     def _new_meta(self, obj: Resource) -> Any:
         self._uids += 1
@@ -312,4 +308,4 @@ class Store:
 
 
 def _raise(complaint: str) -> None:
-    raise invariants.InvariantBroken(complaint)
+    raise InvariantBroken(complaint)
