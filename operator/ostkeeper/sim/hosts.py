@@ -32,14 +32,20 @@ CACHED_AT_BOOT = 0.7
 class AgentProcess(Protocol):
     """The agent, as its server sees it."""
 
-    actor: Actor
-
     def start(self) -> None:
         """The system is up: begin."""
         ...
 
     def end(self) -> None:
         """The process is no more."""
+        ...
+
+    def freeze(self) -> None:
+        """The server stands still."""
+        ...
+
+    def thaw(self) -> None:
+        """The server goes on."""
         ...
 
     def hear(self, of: News) -> None:
@@ -229,7 +235,7 @@ class Host:
                 self._let_write()
             kernel.resume(self.actor)
             if self.agent is not None:
-                kernel.resume(self.agent.actor)
+                self.agent.thaw()
 
     def panic(self) -> None:
         """Nothing goes on until somebody resets it."""
@@ -241,7 +247,7 @@ class Host:
     def _freeze(self) -> None:
         self._world.kernel.pause(self.actor)
         if self.agent is not None:
-            self._world.kernel.pause(self.agent.actor)
+            self.agent.freeze()
         self._stop_writing()
 
     def _stop_writing(self) -> None:
@@ -301,18 +307,25 @@ class Host:
             return Probe(target, began, self.clock(), error=f"{target}: Input/output error")
         return self._world.disks[target].probe(target, began, self.clock(), self._world.kernel.now)
 
+    def disk(self, target: str) -> Disk:
+        """What stands on it."""
+        return self._world.disks[target]
+
     def exclusive(self, target: str) -> bool:
         """`open(device, O_EXCL)` succeeds."""
         return target not in self.table.mounts
 
     # --- a world that begins in the middle
 
-    def at_rest(self, mounted: Mapping[str, int], cluster: str, uptime: float = 3600.0) -> None:
-        """It has been up for long; these targets are mounted here, each by a grant of that epoch, as the memory says."""
+    def at_rest(self, mounted: Mapping[str, tuple[int, str]], cluster: str, uptime: float = 3600.0) -> None:
+        """It has been up for long; these targets are mounted here: by a grant of which epoch, and where.
+
+        Its agent is not started: whoever builds the world does that, once all there is to see is there.
+        """
         self.come_up(uptime)
         now = self._world.kernel.now
-        for target, epoch in mounted.items():
-            disk, mount = self._world.disks[target], KernelMount(target, "", by_hand=False)
+        for target, (epoch, mount_point) in mounted.items():
+            disk, mount = self._world.disks[target], KernelMount(target, mount_point, by_hand=False)
             mount.writer = disk.start(self.name, self.mark(target), now - disk.update_interval * disk.random.random())
             mount.done = True
             self.table.mounts[target] = mount

@@ -135,6 +135,19 @@ class MountTable:
             self._waiting.append((act, args))
         return self._host.stalled
 
+    def when_disks_go_on(self, target: str, verb: str, act: Callable[[], None]) -> None:
+        """A command of the agent is stuck in the kernel: it is done once the disks go on, and holds the lock until then."""
+        self.children[target] = verb
+
+        def late() -> None:
+            if self._wait_for(late):
+                return
+            self.children.pop(target, None)
+            act()
+            self._host.hear("locks")
+
+        self._wait_for(late)
+
     def go_on(self) -> None:
         """What has waited is done, if what it waited for is over; else it waits on."""
         waiting, self._waiting = self._waiting, []

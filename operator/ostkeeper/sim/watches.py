@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ostkeeper.api.failover import Failover
+from ostkeeper.api.oss import OSS
+from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.sim.kernel import Actor, Kernel
 from ostkeeper.sim.network import API, Network
@@ -243,6 +245,10 @@ class Watches:
     def _list(self, stream: Stream) -> None:
         for key, found in self._fresh(stream):
             self._kernel.at(self._due(stream), stream.who.actor, stream.deliver, stream.kind, key, found)
+        if (
+            stream.kind in (OSS.kind, OSSPair.kind) and stream.topic and not stream.known
+        ):  # a LIST by name finds nothing
+            self._kernel.at(self._due(stream), stream.who.actor, stream.deliver, stream.kind, stream.topic, None)
         self._lose(stream)
         stream.afresh = False
 

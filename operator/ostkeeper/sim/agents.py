@@ -1,0 +1,531 @@
+"""The agents: `HostMachine`, the real one, and around it what `agent.run` does, on virtual time.
+
+Here: one process on one server: its lease, its watches, its report, its memory, the partner it asks; and its life: killed,
+paused, started anew. Not here: any decision (`core`), the steps of a mount (`acts`), how disks are read (`diskwatch`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ostkeeper.api.common import Resource
+from ostkeeper.api.failover import Failover
+from ostkeeper.api.oss import OSS, OSSStatus, PairRef
+from ostkeeper.api.osspair import OSSPair
+from ostkeeper.api.ost import OST
+from ostkeeper.core import hostevents as ev
+from ostkeeper.core.events import Beat, Gone, Outcome, Seen, Tick
+from ostkeeper.core.host import HostMachine
+from ostkeeper.core.hoststate import Server
+from ostkeeper.core.invariants import InvariantBroken
+from ostkeeper.ports import Written
+from ostkeeper.sim.acts import CheckAct, MountAct, UnmountAct
+from ostkeeper.sim.diskwatch import DiskWatches
+from ostkeeper.sim.hosts import Host
+from ostkeeper.sim.kernel import Actor, Kernel
+from ostkeeper.sim.mounttable import News
+from ostkeeper.sim.network import Client, Network
+from ostkeeper.sim.store import Store
+from ostkeeper.sim.watches import Watches
+
+if TYPE_CHECKING:
+    from ostkeeper.sim.checker import Checker
+
+CLUSTER = "cluster-of-the-simulation"
+"""The UID of namespace kube-system: it survives every restore."""
+READ_WITHIN, REPORT_WITHIN, CLUSTER_WITHIN = 2.0, 5.0, 5.0
+LOOK_EVERY = 1.0
+"""Seconds between two looks at locks, in a real agent; here each is looked at within that time after it changed."""
+STORE_TAKES = (0.002, 0.02)
+"""Seconds until a state file is durable."""
+RESTART_AFTER = (1.0, 3.0)
+"""Seconds until whoever supervises the agent starts it again."""
+LEAST_WITHIN = 0.2
+
+
+class World(Protocol):
+    """What of the world is needed here."""
+
+    trace: Callable[[str, str], None] | None
+
+    @property
+    def kernel(self) -> Kernel:
+        """Virtual time."""
+        ...
+
+    @property
+    def network(self) -> Network:
+        """Who reaches whom."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """The API server."""
+        ...
+
+    @property
+    def watches(self) -> Watches:
+        """Its watches."""
+        ...
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        """By name."""
+        ...
+
+    @property
+    def agents(self) -> Mapping[str, AgentShell]:
+        """By server."""
+        ...
+
+    @property
+    def checker(self) -> Checker:
+        """Who looks."""
+        ...
+
+
+class AgentShell:
+    """The agent of one server, in one run after the other. The server starts it when it is up."""
+
+    def __init__(self, world: World, host: Host, fast: float = 0.5) -> None:
+        """`fast`: seconds between two readings of a disk while a nonce is open."""
+        self.world, self.host, self.fast = world, host, fast
+        self.run: AgentRun | None = None
+        self.runs = 0
+        self.paused = self.down = False
+        """Stopped by a signal; killed, and not to be started until `revive`."""
+        self._frozen = False
+        host.agent = self
+
+    @property
+    def answering(self) -> str:
+        """What it answers to its partner: its boot; empty: nothing."""
+        run = self.run
+        return run.boot if run is not None and not run.actor.paused else ""
+
+    def start(self) -> None:
+        """Begin, unless it runs already or is kept down."""
+        if self.run is None and self.host.running and not self.down:
+            self.runs += 1
+            self._frozen = self.paused = False
+            self.run = AgentRun(self)
+            self.run.begin()
+
+    def end(self) -> None:
+        """The process is no more."""
+        run, self.run = self.run, None
+        if run is not None:
+            run.close()
+
+    def restart(self) -> None:
+        """It ends, and is started again after a while. No mount changes."""
+        self.end()
+        kernel = self.world.kernel
+        kernel.after(kernel.random.uniform(*RESTART_AFTER), self.host.actor, self.start)
+
+    def kill(self) -> None:
+        """It ends, and nobody starts it until `revive`, not even a boot."""
+        self.down = True
+        self.end()
+
+    def revive(self) -> None:
+        """It may run again."""
+        self.down = False
+        self.start()
+
+    def pause(self) -> None:
+        """SIGSTOP: everything of it stands still, but not its children."""
+        self.paused = True
+        self._settle()
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.paused = False
+        self._settle()
+
+    def freeze(self) -> None:
+        """The whole server stands still."""
+        self._frozen = True
+        self._settle()
+
+    def thaw(self) -> None:
+        """It goes on."""
+        self._frozen = False
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.run is None:
+            return
+        if self.paused or self._frozen:
+            self.world.kernel.pause(self.run.actor)
+        else:
+            self.world.kernel.resume(self.run.actor)
+
+    def hear(self, of: News) -> None:
+        """The kernel has news for whichever run there is."""
+        if self.run is not None:
+            self.run.hear(of)
+
+    def crashed(self, error: Exception) -> None:
+        """The machine raised: a bug of ours. The process ends, and is started again."""
+        if isinstance(error, InvariantBroken):
+            self.world.checker.forbidden(error, f"agent of {self.host.name}")
+        else:
+            self.world.checker.broken("an agent crashed", f"{self.host.name}: {error!r}")
+        self.restart()
+
+
+class AgentRun:
+    """One run of the process. What is scheduled as `actor` ends with it."""
+
+    def __init__(self, shell: AgentShell) -> None:
+        world, host = shell.world, shell.host
+        self.shell, self.world, self.host, self.kernel = shell, world, host, world.kernel
+        self.boot = host.boot
+        self.actor = Actor(f"{host.name}/agent", host.actor.rate, host.actor.offset)
+        self.client = Client(world.kernel, world.network, world.store, host.name, self.actor)
+        server = Server(host.name, host.boot, host.board, f"run-{shell.runs}-of-{host.name}", "sim")
+        corrupt = host.memory.corrupt
+        self.machine = HostMachine(server, ev.Remembered() if corrupt else host.memory.read(), corrupt)
+        self.disks = DiskWatches(world.kernel, host, self, shell.fast)
+        self.in_hand: set[str] = set()
+        """Targets with an act under way: their lock is our own."""
+        self.beat = ev.Beat(False, 2.0, 10.0)
+        self.report = ""
+        """resourceVersion of the last report."""
+        self._renewing = False
+        self._renew_due = self._ask_due = self._pulse_at = math.inf
+        self._peer, self._ask_every = "", 2.0
+        self._heard_peer = False
+        self._inbox: deque[ev.HostEvent] = deque()
+        self._draining = False
+        self._timer_at = math.inf
+        self._pair: PairRef | None = None
+        self._partner = ""
+        self._mounts_said: ev.MountsSeen | None = None
+        self._held_said: ev.ChildrenSeen | None = None
+        self._looking_at_locks = False
+        self.alive = True
+        self.news = world.watches.subscribe(host.name, self.actor, self._seen)
+
+    def begin(self) -> None:
+        """Everything that an agent does first."""
+        self.news.watch(OSS.kind, self.host.name)
+        self.look_at_mounts()
+        self._find_cluster()
+
+    def close(self) -> None:
+        """The process ends, at whatever it is."""
+        self.alive = False
+        self.kernel.kill(self.actor)
+        self.news.close()
+
+    # --- the machine
+
+    def tell(self, event: ev.HostEvent) -> None:
+        """Put one event in; the machine takes all that waits, as `shell.drive` has it: a Tick that is due comes first."""
+        inbox = self._inbox
+        inbox.append(event)
+        if self._draining:
+            return
+        self._draining = True
+        machine, now = self.machine, self.actor.clock(self.kernel.now)
+        try:
+            if machine.wake_at <= now and type(event) is not Tick:
+                self._perform(machine.step(Tick(), now))
+            while inbox and self.alive:
+                effects = machine.step(inbox.popleft(), now)
+                if effects:
+                    self._perform(effects)
+        except Exception as error:
+            self.shell.crashed(error)
+            return
+        self._draining = False
+        if machine.wake_at < math.inf and self.alive:
+            self._arm()
+
+    def _arm(self) -> None:
+        """One timer at a time; where it is early it looks again, which is cheaper than moving it with each event."""
+        at = max(self.actor.when(self.machine.wake_at), self.kernel.now) + 0.001
+        if at < self._timer_at - 1e-6:
+            self._timer_at = at
+            self.kernel.at(at, self.actor, self._timer, at)
+
+    def _timer(self, at: float) -> None:
+        if at != self._timer_at:
+            return
+        self._timer_at = math.inf
+        if self.machine.wake_at <= self.actor.clock(self.kernel.now):
+            self.tell(Tick())
+        elif self.machine.wake_at < math.inf:
+            self._arm()
+
+    # --- what is watched
+
+    def _seen(self, kind: str, key: str, found: Resource | None) -> None:
+        if found is None:
+            if kind == OSS.kind and key == self.host.name:
+                self.tell(ev.OSSMissing())
+            self.tell(Gone(kind, key))
+            return
+        self.tell(Seen(found))
+        if not self.alive:
+            return
+        if isinstance(found, OSS) and key == self.host.name and found.spec.pair != self._pair:
+            self._follow(found.spec.pair)
+        elif isinstance(found, OSSPair) and self.host.name in found.servers:
+            partner = found.partner_of(self.host.name)
+            if partner != self._partner:
+                self._partner = partner
+                self.news.watch(OSS.kind, partner)
+
+    def _follow(self, pair: PairRef) -> None:
+        """The OSS says which pair; it never changes, but for a person's hand: then the agent starts anew."""
+        if self._pair is not None:
+            self.shell.restart()
+            return
+        self._pair = pair
+        key = f"{pair.namespace}/{pair.name}"
+        for kind in (OSSPair.kind, OST.kind, Failover.kind):
+            self.news.watch(kind, key)
+
+    def _find_cluster(self) -> None:
+        def found(uid: str | None) -> None:
+            if uid is None:
+                self.kernel.after(1.0, self.actor, self._find_cluster)
+            else:
+                self.tell(ev.ClusterKnown(uid))
+
+        self.client.call(lambda: CLUSTER, found, CLUSTER_WITHIN)
+
+    def hear(self, of: News) -> None:
+        """The kernel has news."""
+        if of == "mounts":
+            self.kernel.after(0.001, self.actor, self.look_at_mounts)
+        elif of == "disks":
+            self.kernel.after(0.001, self.actor, self.disks.go_on)
+        else:
+            self.look_at_locks_soon()
+
+    def look_at_locks_soon(self) -> None:
+        """Within a second, as a real agent looks every second."""
+        if not self._looking_at_locks:
+            self._looking_at_locks = True
+            self.kernel.after(LOOK_EVERY * self.kernel.random.random(), self.actor, self._look_at_locks)
+
+    def _look_at_locks(self) -> None:
+        self._looking_at_locks = False
+        self.look_at_locks()
+
+    def look_at_locks(self) -> None:
+        """Say whose locks are held by a child that no act of this run has in hand, if that has changed."""
+        children = self.host.table.children
+        watched = sorted(self.disks.watches)
+        held = {name: f"{children[name]} of it" for name in watched if name in children and name not in self.in_hand}
+        said = ev.ChildrenSeen(held)
+        if said != self._held_said:
+            self._held_said = said
+            self.tell(said)
+
+    def look_at_mounts(self) -> None:
+        """Say what is mounted, if that has changed."""
+        mounts = self.host.table.mounts
+        found = {
+            name: (ev.MountFact(mount.mount_point, mount.read_only),)
+            for name in sorted(self.disks.watches)
+            if (mount := mounts.get(name)) is not None and mount.done
+        }
+        said = ev.MountsSeen(found)
+        if said != self._mounts_said:
+            self._mounts_said = said
+            self.tell(said)
+
+    # --- effects
+
+    def _perform(self, effects: list[ev.HostEffect]) -> None:
+        trace = self.world.trace
+        for effect in effects:
+            if trace is not None:
+                trace(self.host.name, _in_words(effect))
+            self._do(effect)
+
+    def _do(self, effect: ev.HostEffect) -> None:
+        match effect:
+            case ev.Report():
+                self._report(effect)
+            case ev.Beat():
+                self._set_beat(effect)
+            case ev.WatchDisks():
+                self._watch_disks(effect)
+            case ev.WatchPeer(node=node, interval=interval):
+                self._peer, self._ask_every, self._ask_due = node, interval, -math.inf
+                self._plan_pulse()
+            case ev.ReadDisksNow(targets=targets):
+                self.disks.read_now(targets)
+            case ev.ReadPair():
+                self._read_pair(effect)
+            case ev.Remember():
+                self._remember(effect)
+            case ev.Mount():
+                MountAct(self, effect).begin()
+            case ev.Unmount():
+                UnmountAct(self, effect).begin()
+            case ev.CheckRelease():
+                CheckAct(self, effect).begin()
+            case ev.StopMachine():
+                self.host.reset()
+
+    def _watch_disks(self, asked: ev.WatchDisks) -> None:
+        self.disks.set(asked)
+        self._mounts_said = self._held_said = None
+        self.look_at_locks()
+        self.look_at_mounts()
+        if self.host.hazards:
+            self.tell(ev.HazardsSeen(self.host.hazards))
+
+    def _report(self, report: ev.Report) -> None:
+        world, name = self.world, self.host.name
+        uptime = int(self.kernel.now - self.host.boot_began)
+        status = report.status.model_copy(update={"uptime_seconds": uptime})
+
+        def written(answer: Written | None) -> None:
+            ok = answer is not None and answer.outcome is Outcome.OK and answer.object is not None
+            if ok and answer is not None and answer.object is not None:
+                self.report = answer.object.version
+            self.tell(ev.Reported(report.op, ok))
+
+        self.client.call(lambda: world.store.report(name, status, name), written, REPORT_WITHIN)
+
+    def _read_pair(self, asked: ev.ReadPair) -> None:
+        """Two requests side by side, each consistent in itself: as the real one, which makes several."""
+        ReadingPair(self, asked).begin()
+
+    def _remember(self, asked: ev.Remember) -> None:
+        wait = self.kernel.random.uniform(*STORE_TAKES)
+        self.kernel.after(wait, self.host.actor, self._durable, asked)
+
+    def _durable(self, asked: ev.Remember) -> None:
+        """The kernel has it on disk. Of an agent that was killed meanwhile, it may or may not have got that far."""
+        if self.alive or self.kernel.random.random() < 0.5:
+            self.host.memory.remember(asked.cluster, asked.epochs, asked.mounts)
+        self.kernel.at(self.kernel.now, self.actor, self.tell, ev.Stored(asked.op, True))
+
+    # --- the lease, and the partner
+
+    def _set_beat(self, beat: ev.Beat) -> None:
+        self.beat = beat
+        self._renew_due = -math.inf if beat.allowed else math.inf
+        self._plan_pulse()
+
+    def _plan_pulse(self) -> None:
+        """Renewing and asking have the same pace: one event for both."""
+        due = min(math.inf if self._renewing else self._renew_due, self._ask_due)
+        if due < math.inf:
+            at = max(self.actor.when(due) if due > -math.inf else 0.0, self.kernel.now)
+            if at < self._pulse_at - 1e-6:
+                self._pulse_at = at
+                self.kernel.at(at, self.actor, self._pulse, at)
+
+    def _pulse(self, at: float) -> None:
+        if at != self._pulse_at:
+            return
+        self._pulse_at = math.inf
+        now = self.actor.clock(self.kernel.now)
+        if self._ask_due <= now + 0.3 * self._ask_every:
+            self._ask_due = now + self._ask_every
+            self._ask_partner()
+        if self._renew_due <= now + 1e-6 and not self._renewing and self.alive:
+            self._renew(now)
+        else:
+            self._plan_pulse()
+
+    def _renew(self, began: float) -> None:
+        store, node, boot, report, age = self.world.store, self.host.name, self.boot, self.report, self.disks.oldest()
+        self._renewing = True
+
+        def renewed(beat: Beat | None) -> None:
+            self._renewing = False
+            interval = self.beat.interval
+            self._renew_due = began + (interval if beat is not None else interval / 2)
+            if not self.beat.allowed:
+                self._renew_due = math.inf
+            if beat is not None:
+                self.tell(ev.Renewed(began))
+            self._plan_pulse()
+
+        within = max(LEAST_WITHIN, 0.8 * self.beat.interval)
+        self.client.call_at_once(lambda: store.beat(node, boot, report, age), renewed, within)
+
+    def _ask_partner(self) -> None:
+        """What comes back in time is told; that nothing did, once: it only begins the count of silence."""
+        world, me, peer = self.world, self.host.name, self._peer
+        agent = world.agents.get(peer)
+        boot = ""
+        if agent is not None and world.network.reaches(me, peer) and world.network.reaches(peer, me):
+            boot = agent.answering
+        if boot or not self._heard_peer:
+            self._heard_peer = True
+            self.tell(ev.PeerSeen(boot))
+
+
+class ReadingPair:
+    """The consistent read before an act."""
+
+    __slots__ = ("asked", "began", "failed", "halves", "run")
+
+    def __init__(self, run: AgentRun, asked: ev.ReadPair) -> None:
+        self.run, self.asked = run, asked
+        self.began = run.actor.clock(run.kernel.now)
+        self.halves: dict[str, tuple[Any, ...]] = {}
+        self.failed = False
+
+    def begin(self) -> None:
+        """Ask for both halves."""
+        store, asked = self.run.world.store, self.asked
+        key = f"{asked.namespace}/{asked.pair}"
+
+        def pair() -> tuple[Any, ...]:
+            failovers = (store.find(Failover, f"{asked.namespace}/{name}") for name in asked.failovers)
+            return store.find(OSSPair, key), tuple(found for found in failovers if found is not None)
+
+        def osts() -> tuple[Any, ...]:
+            return store.of_pair(OST, key), store.find(OSS, asked.partner) if asked.partner else None
+
+        self.run.client.call(pair, lambda half: self._came("pair", half), READ_WITHIN)
+        self.run.client.call(osts, lambda half: self._came("osts", half), READ_WITHIN)
+
+    def _came(self, what: str, half: tuple[Any, ...] | None) -> None:
+        if self.failed:
+            return
+        if half is None:
+            self.failed = True
+            self.run.tell(ev.PairRead(self.asked.op, self.began, None, "no answer in time"))
+            return
+        self.halves[what] = half
+        if len(self.halves) == 2:
+            (pair, failovers), (osts, partner) = self.halves["pair"], self.halves["osts"]
+            snapshot = ev.HostSnapshot(pair, osts, partner, failovers)
+            self.run.tell(ev.PairRead(self.asked.op, self.began, snapshot))
+
+
+def _in_words(effect: ev.HostEffect) -> str:
+    """For the trace."""
+    match effect:
+        case ev.Report(status=status):
+            return f"reports {_report_in_words(status)}"
+        case ev.Mount(target=target, why=why) | ev.Unmount(target=target, why=why):
+            return f"{type(effect).__name__.lower()} {target}: {why}"
+        case ev.StopMachine(why=why):
+            return f"stops this machine: {why}"
+        case _:
+            return f"{effect}"
+
+
+def _report_in_words(status: OSSStatus) -> str:
+    targets = " ".join(f"{t.target}:{t.state}@{t.epoch}{f'({t.reason})' if t.reason else ''}" for t in status.targets)
+    disks = " ".join(f"{d.target}:{d.state}" for d in status.disks)
+    nonce = f" nonce {status.nonce.value}" if status.nonce else ""
+    return f"{targets} | {disks} | peer {status.peer.state}{nonce}"
