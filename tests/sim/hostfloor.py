@@ -120,6 +120,7 @@ class Floor:
         held = Certificate.model_validate(body | {"disks": [p.wire() for p in proofs], "clearMMP": True})
         held = held.model_copy(update={"digest": certificate_digest(held)})
         name = f"pair-a-{status.epoch}"
+        self.write(active_failover=name)
         spec = {"pairName": "pair-a", "epoch": status.epoch, "type": "Failover", "node": node, "partner": "oss2"}
         spec |= {"evidence": {"verdict": "Failed", "sentence": "a test"}, "policy": POLICY}
         made = Failover.parse({"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
