@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ostkeeper.api.failover import Certificate, DiskProof, Failover, FailoverStatus
 from ostkeeper.api.oss import OSS, OSSStatus, TargetReport
-from ostkeeper.api.osspair import Assignment, Intent, OSSPair, OSSPairStatus, Warrant
+from ostkeeper.api.osspair import Assignment, Fenced, Intent, OSSPair, OSSPairStatus, Warrant
 from ostkeeper.api.ost import OST
 from ostkeeper.core.digest import certificate_digest
 from ostkeeper.sim.agents import CLUSTER, AgentShell
@@ -93,7 +93,9 @@ class Floor:
         assert pair.status is not None
         self.store.replace_status(OSSPair, PAIR, pair.version, pair.status.model_copy(update=fields), "op1")
 
-    def assign(self, intent: Intent, node: str, warrant: dict[str, object] | None = None, target: str = T) -> int:
+    def assign(
+        self, intent: Intent, node: str, warrant: dict[str, object] | None = None, target: str = T, **fields: object
+    ) -> int:
         """Raise the pair's epoch by one and write one assignment at it; the epoch."""
         status = self.pair.status
         assert status is not None
@@ -103,7 +105,7 @@ class Floor:
             assignment(target, node, intent, status.epoch + 1, why) if a.target == target else a
             for a in status.assignments
         )
-        self.write(epoch=status.epoch + 1, assignments=grants)
+        self.write(epoch=status.epoch + 1, assignments=grants, **fields)
         return status.epoch + 1
 
     def certify(self, node: str, targets: tuple[str, ...]) -> dict[str, object]:
@@ -129,6 +131,14 @@ class Floor:
         )
         self.watches.committed(Failover.kind, stored.key, stored, stored, self.store.version)
         return {"certificate": {"failover": name, "digest": held.digest}}
+
+    def relocate(self, node: str, target: str = T) -> None:
+        """Serve for the other server, under a certificate for this one."""
+        other = self.pair.partner_of(node)
+        warrant = self.certify(node, (target,))
+        failover = f"pair-a-{self.pair.status.epoch}" if self.pair.status else ""
+        dead = Fenced(node=node, failover=failover, boot_id=f"{node}-boot-1")
+        self.assign("Serve", other, warrant, target, fenced=(dead,), active_failover="")
 
     # --- what came of it
 

@@ -50,7 +50,7 @@ def test_certified_target_is_cleared_and_mounted_quickly() -> None:
     floor.hosts["oss1"].repaired = False
     floor.devices.settle()
     floor.run(12.0)
-    floor.assign("Serve", "oss2", floor.certify("oss1", (T,)))
+    floor.relocate("oss1")
     took = floor.until(lambda: floor.state("oss2") == "Mounted")
     assert took < 15.0, "two update intervals of stillness since the certificate was seen, and no wait of the kernel's"
     assert floor.report("oss2").cleared_mmp
