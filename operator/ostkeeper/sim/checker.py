@@ -14,7 +14,9 @@ from typing import Protocol
 
 from ostkeeper.api.common import Resource
 from ostkeeper.api.failover import Certificate, Failover
+from ostkeeper.api.oss import OSS, OSSStatus
 from ostkeeper.api.osspair import OSSPair
+from ostkeeper.core.hostgate import BROKEN
 from ostkeeper.core.invariants import InvariantBroken
 from ostkeeper.sim.coverage import edge_name
 
@@ -48,9 +50,14 @@ class Checker:
         """Something that must never be was seen."""
         self.violations.append(f"{self.now():.3f}s: {rule}{': ' + detail if detail else ''}")
 
+    def stopped(self, who: str, error: Exception) -> None:
+        """A machine was about to break a rule, or broke, and stopped itself: a bug all the same."""
+        rule = "an invariant stopped a machine" if isinstance(error, InvariantBroken) else "a machine broke"
+        self.broken(rule, f"{who}: {type(error).__name__}: {error}")
+
     def forbidden(self, error: InvariantBroken, who: str) -> None:
-        """A machine was about to break a rule, and stopped itself: a bug all the same."""
-        self.broken("an invariant stopped a machine", f"{who}: {error}")
+        """As `stopped`."""
+        self.stopped(who, error)
 
     # --- disks
 
@@ -74,10 +81,22 @@ class Checker:
             self._pair(before if isinstance(before, OSSPair) else None, after)
         elif isinstance(after, Failover) and after.status is not None:
             self._failover(before if isinstance(before, Failover) else None, after)
+        elif isinstance(after, OSS) and after.status is not None:
+            self._report(after.name, after.status)
+
+    def durable(self, pair: str, epoch: int) -> None:
+        """A pair begins at an epoch that was durable before second 0."""
+        self._held[pair, epoch] = 0.0
 
     def restored(self) -> None:
         """etcd was restored: what was durable is not any more."""
         self._held.clear()
+
+    def _report(self, server: str, status: OSSStatus) -> None:
+        """An agent refuses what would break an invariant, and says so of the target: a bug all the same."""
+        for target in status.targets:
+            if BROKEN in (target.reason, target.message.partition(":")[0]):
+                self.broken("an invariant stopped an agent", f"{server}: {target.target}: {target.message}")
 
     def _pair(self, before: OSSPair | None, after: OSSPair) -> None:
         if after.status is None:

@@ -1,0 +1,135 @@
+"""One run: a night of faults, then everything is repaired and people help, then all that can be served has to be.
+
+Here: the order of a run and what it amounts to. Not here: what a seed draws (`draw`), how many runs make a soak (`soak`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ostkeeper.api.osspair import OSSPair
+from ostkeeper.api.ost import OST
+from ostkeeper.sim.config import Config, objects_of
+from ostkeeper.sim.draw import draw
+from ostkeeper.sim.faults import Fault
+from ostkeeper.sim.levers import LEVERS
+from ostkeeper.sim.world import World
+
+BOUND = 400.0
+"""Seconds within which all is served after the last fault has ended and people began to help."""
+LOOK = 5.0
+"""Seconds between two looks whether all is served."""
+AFTER = 12.0
+"""Seconds from the last fault's end to the end of the night: what it set off has to begin before the repair."""
+Trace = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one run amounts to."""
+
+    seed: int
+    config: Config
+    faults: tuple[Fault, ...]
+    violations: tuple[str, ...]
+    """What was seen that must never be."""
+    unserved: tuple[str, ...]
+    """Targets that could be served in the end and were not, each with what is known about it."""
+    events: int
+    seconds: float
+    """Of virtual time."""
+    transitions: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Nothing that must never be, and everything served."""
+        return not self.violations and not self.unserved
+
+
+def run_seed(seed: int) -> Result:
+    """Draw a seed's world and night, and run it."""
+    config, faults = draw(seed)
+    return simulate(config, faults, seed)
+
+
+def simulate(config: Config, faults: Sequence[Fault], seed: int, trace: Trace | None = None) -> Result:
+    """Run one night in a world. The same arguments give the same run, event by event, in any process."""
+    world = World(objects_of(config), seed, config.settings, trace)
+    world.begin()
+    night = play(world, faults)
+    world.kernel.run(night)
+    unserved: tuple[str, ...] = ()
+    if not world.checker.violations:
+        mend(world)
+        if not world.kernel.run_until(lambda: not missing(world) or bool(world.checker.violations), BOUND, LOOK):
+            unserved = missing(world)
+    return Result(
+        seed,
+        config,
+        tuple(faults),
+        tuple(world.checker.violations),
+        unserved,
+        world.kernel.events,
+        world.kernel.now,
+        world.checker.transitions,
+    )
+
+
+def play(world: World, faults: Sequence[Fault]) -> float:
+    """Schedule the faults. Returns the second at which the night is over."""
+    kernel, start, over = world.kernel, world.kernel.now, world.kernel.now
+    for fault in faults:
+        kernel.at(start + fault.at, kernel.net, begin, world, fault)
+        if fault.until is not None:
+            kernel.at(start + fault.until, kernel.net, end, world, fault)
+        over = max(over, start + (fault.until or fault.at))
+    return over + AFTER
+
+
+def begin(world: World, fault: Fault) -> None:
+    """A fault happens, or begins to last."""
+    world.say("fault", fault.sentence)
+    undo = LEVERS[fault.kind](world, *fault.args)
+    if undo is not None:
+        world.open_faults[fault] = undo
+
+
+def end(world: World, fault: Fault) -> None:
+    """A fault that lasts is over, unless it was ended already, or never took hold."""
+    undo = world.open_faults.pop(fault, None)
+    if undo is not None:
+        world.say("fault", f"over: {fault.sentence}")
+        undo()
+
+
+def mend(world: World) -> None:
+    """All faults end, what stands still is repaired, and people help from now on."""
+    for fault in tuple(world.open_faults):
+        end(world, fault)
+    world.repair()
+    world.people.help()
+
+
+def missing(world: World) -> tuple[str, ...]:
+    """Targets that should be served and are not, with what is known about each."""
+    pairs = {pair.key: pair for pair in world.store.every(OSSPair)}
+    return tuple(
+        f"{ost.target}: {why}"
+        for ost in world.store.every(OST)
+        if (why := unserved(world, pairs.get(f"{ost.metadata.namespace}/{ost.spec.pair_name}"), ost))
+    )
+
+
+def unserved(world: World, pair: OSSPair | None, ost: OST) -> str:
+    """Why a target does not count as served; empty: it is."""
+    if ost.spec.desired != "Mounted":
+        return ""
+    grant = pair.status.assignment(ost.target) if pair and pair.status else None
+    if pair is None or grant is None:
+        return "assigned to nobody"
+    host = world.hosts[grant.node]
+    if grant.intent == "Serve" and host.running and host.mounted(ost.target):
+        return ""
+    open_ = pair.status.active_failover if pair.status else ""
+    return f"{grant.intent} for {grant.node} at epoch {grant.epoch}, not mounted there{f'; {open_} is open' if open_ else ''}"
