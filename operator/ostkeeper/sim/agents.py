@@ -1,7 +1,8 @@
 """The agents: `HostMachine`, the real one, and around it what `agent.run` does, on virtual time.
 
-Here: one process on one server: its lease, its watches, its report, its memory, the partner it asks; and its life: killed,
-paused, started anew. Not here: any decision (`core`), the steps of a mount (`acts`), how disks are read (`diskwatch`).
+Here: one process on one server: its machine, its watches, its report, its memory; and its life: killed,
+paused, started anew. Not here: any decision (`core`), the lease (`pulse`), the steps of a mount (`acts`), how disks are read
+(`diskwatch`).
 """
 
 from __future__ import annotations
@@ -9,25 +10,28 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ostkeeper.api.common import Resource
 from ostkeeper.api.failover import Failover
-from ostkeeper.api.oss import OSS, OSSStatus, PairRef
+from ostkeeper.api.oss import OSS, PairRef
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.core import hostevents as ev
-from ostkeeper.core.events import Beat, Gone, Outcome, Seen, Tick
+from ostkeeper.core.events import Gone, Outcome, Seen, Tick
 from ostkeeper.core.host import HostMachine
 from ostkeeper.core.hoststate import Server
 from ostkeeper.core.invariants import InvariantBroken
 from ostkeeper.ports import Written
 from ostkeeper.sim.acts import CheckAct, MountAct, UnmountAct
+from ostkeeper.sim.actwords import in_words
 from ostkeeper.sim.diskwatch import DiskWatches
 from ostkeeper.sim.hosts import Host
 from ostkeeper.sim.kernel import Actor, Kernel
 from ostkeeper.sim.mounttable import News
 from ostkeeper.sim.network import Client, Network
+from ostkeeper.sim.pairread import ReadingPair
+from ostkeeper.sim.pulse import Pulse
 from ostkeeper.sim.store import Store
 from ostkeeper.sim.watches import Watches
 
@@ -36,14 +40,13 @@ if TYPE_CHECKING:
 
 CLUSTER = "cluster-of-the-simulation"
 """The UID of namespace kube-system: it survives every restore."""
-READ_WITHIN, REPORT_WITHIN, CLUSTER_WITHIN = 2.0, 5.0, 5.0
+REPORT_WITHIN = CLUSTER_WITHIN = 5.0
 LOOK_EVERY = 1.0
 """Seconds between two looks at locks, in a real agent; here each is looked at within that time after it changed."""
 STORE_TAKES = (0.002, 0.02)
 """Seconds until a state file is durable."""
 RESTART_AFTER = (1.0, 3.0)
 """Seconds until whoever supervises the agent starts it again."""
-LEAST_WITHIN = 0.2
 
 
 class World(Protocol):
@@ -193,13 +196,9 @@ class AgentRun:
         self.disks = DiskWatches(world.kernel, host, self, shell.fast)
         self.in_hand: set[str] = set()
         """Targets with an act under way: their lock is our own."""
-        self.beat = ev.Beat(False, 2.0, 10.0)
         self.report = ""
         """resourceVersion of the last report."""
-        self._renewing = False
-        self._renew_due = self._ask_due = self._pulse_at = math.inf
-        self._peer, self._ask_every = "", 2.0
-        self._heard_peer = False
+        self.pulse = Pulse(self)
         self._inbox: deque[ev.HostEvent] = deque()
         self._draining = False
         self._timer_at = math.inf
@@ -349,7 +348,7 @@ class AgentRun:
         trace = self.world.trace
         for effect in effects:
             if trace is not None:
-                trace(self.host.name, _in_words(effect))
+                trace(self.host.name, in_words(effect))
             self._do(effect)
 
     def _do(self, effect: ev.HostEffect) -> None:
@@ -357,16 +356,15 @@ class AgentRun:
             case ev.Report():
                 self._report(effect)
             case ev.Beat():
-                self._set_beat(effect)
+                self.pulse.set(effect)
             case ev.WatchDisks():
                 self._watch_disks(effect)
             case ev.WatchPeer(node=node, interval=interval):
-                self._peer, self._ask_every, self._ask_due = node, interval, -math.inf
-                self._plan_pulse()
+                self.pulse.ask(node, interval)
             case ev.ReadDisksNow(targets=targets):
                 self.disks.read_now(targets)
             case ev.ReadPair():
-                self._read_pair(effect)
+                ReadingPair(self, effect).begin()
             case ev.Remember():
                 self._remember(effect)
             case ev.Mount():
@@ -399,10 +397,6 @@ class AgentRun:
 
         self.client.call(lambda: world.store.report(name, status, name), written, REPORT_WITHIN)
 
-    def _read_pair(self, asked: ev.ReadPair) -> None:
-        """Two requests side by side, each consistent in itself: as the real one, which makes several."""
-        ReadingPair(self, asked).begin()
-
     def _remember(self, asked: ev.Remember) -> None:
         wait = self.kernel.random.uniform(*STORE_TAKES)
         self.kernel.after(wait, self.host.actor, self._durable, asked)
@@ -412,120 +406,3 @@ class AgentRun:
         if self.alive or self.kernel.random.random() < 0.5:
             self.host.memory.remember(asked.cluster, asked.epochs, asked.mounts)
         self.kernel.at(self.kernel.now, self.actor, self.tell, ev.Stored(asked.op, True))
-
-    # --- the lease, and the partner
-
-    def _set_beat(self, beat: ev.Beat) -> None:
-        self.beat = beat
-        self._renew_due = -math.inf if beat.allowed else math.inf
-        self._plan_pulse()
-
-    def _plan_pulse(self) -> None:
-        """Renewing and asking have the same pace: one event for both."""
-        due = min(math.inf if self._renewing else self._renew_due, self._ask_due)
-        if due < math.inf:
-            at = max(self.actor.when(due) if due > -math.inf else 0.0, self.kernel.now)
-            if at < self._pulse_at - 1e-6:
-                self._pulse_at = at
-                self.kernel.at(at, self.actor, self._pulse, at)
-
-    def _pulse(self, at: float) -> None:
-        if at != self._pulse_at:
-            return
-        self._pulse_at = math.inf
-        now = self.actor.clock(self.kernel.now)
-        if self._ask_due <= now + 0.3 * self._ask_every:
-            self._ask_due = now + self._ask_every
-            self._ask_partner()
-        if self._renew_due <= now + 1e-6 and not self._renewing and self.alive:
-            self._renew(now)
-        else:
-            self._plan_pulse()
-
-    def _renew(self, began: float) -> None:
-        store, node, boot, report, age = self.world.store, self.host.name, self.boot, self.report, self.disks.oldest()
-        self._renewing = True
-
-        def renewed(beat: Beat | None) -> None:
-            self._renewing = False
-            interval = self.beat.interval
-            self._renew_due = began + (interval if beat is not None else interval / 2)
-            if not self.beat.allowed:
-                self._renew_due = math.inf
-            if beat is not None:
-                self.tell(ev.Renewed(began))
-            self._plan_pulse()
-
-        within = max(LEAST_WITHIN, 0.8 * self.beat.interval)
-        self.client.call_at_once(lambda: store.beat(node, boot, report, age), renewed, within)
-
-    def _ask_partner(self) -> None:
-        """What comes back in time is told; that nothing did, once: it only begins the count of silence."""
-        world, me, peer = self.world, self.host.name, self._peer
-        agent = world.agents.get(peer)
-        boot = ""
-        if agent is not None and world.network.reaches(me, peer) and world.network.reaches(peer, me):
-            boot = agent.answering
-        if boot or not self._heard_peer:
-            self._heard_peer = True
-            self.tell(ev.PeerSeen(boot))
-
-
-class ReadingPair:
-    """The consistent read before an act."""
-
-    __slots__ = ("asked", "began", "failed", "halves", "run")
-
-    def __init__(self, run: AgentRun, asked: ev.ReadPair) -> None:
-        self.run, self.asked = run, asked
-        self.began = run.actor.clock(run.kernel.now)
-        self.halves: dict[str, tuple[Any, ...]] = {}
-        self.failed = False
-
-    def begin(self) -> None:
-        """Ask for both halves."""
-        store, asked = self.run.world.store, self.asked
-        key = f"{asked.namespace}/{asked.pair}"
-
-        def pair() -> tuple[Any, ...]:
-            failovers = (store.find(Failover, f"{asked.namespace}/{name}") for name in asked.failovers)
-            return store.find(OSSPair, key), tuple(found for found in failovers if found is not None)
-
-        def osts() -> tuple[Any, ...]:
-            return store.of_pair(OST, key), store.find(OSS, asked.partner) if asked.partner else None
-
-        self.run.client.call(pair, lambda half: self._came("pair", half), READ_WITHIN)
-        self.run.client.call(osts, lambda half: self._came("osts", half), READ_WITHIN)
-
-    def _came(self, what: str, half: tuple[Any, ...] | None) -> None:
-        if self.failed:
-            return
-        if half is None:
-            self.failed = True
-            self.run.tell(ev.PairRead(self.asked.op, self.began, None, "no answer in time"))
-            return
-        self.halves[what] = half
-        if len(self.halves) == 2:
-            (pair, failovers), (osts, partner) = self.halves["pair"], self.halves["osts"]
-            snapshot = ev.HostSnapshot(pair, osts, partner, failovers)
-            self.run.tell(ev.PairRead(self.asked.op, self.began, snapshot))
-
-
-def _in_words(effect: ev.HostEffect) -> str:
-    """For the trace."""
-    match effect:
-        case ev.Report(status=status):
-            return f"reports {_report_in_words(status)}"
-        case ev.Mount(target=target, why=why) | ev.Unmount(target=target, why=why):
-            return f"{type(effect).__name__.lower()} {target}: {why}"
-        case ev.StopMachine(why=why):
-            return f"stops this machine: {why}"
-        case _:
-            return f"{effect}"
-
-
-def _report_in_words(status: OSSStatus) -> str:
-    targets = " ".join(f"{t.target}:{t.state}@{t.epoch}{f'({t.reason})' if t.reason else ''}" for t in status.targets)
-    disks = " ".join(f"{d.target}:{d.state}" for d in status.disks)
-    nonce = f" nonce {status.nonce.value}" if status.nonce else ""
-    return f"{targets} | {disks} | peer {status.peer.state}{nonce}"
