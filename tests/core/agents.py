@@ -144,9 +144,9 @@ class Agents:
         if node is None:
             return
         if server.system == "running" and self._reaches(server):
-            self.world.set_node(e.NodeState(server.name, "True", f"{self.world.now:.1f}"))
+            self.world.set_node(e.NodeState(server.name, "True", f"{self.world.now:.1f}", node.conditions))
         elif node.ready == "True" and self.world.now - float(node.heartbeat) > 40:
-            self.world.set_node(e.NodeState(server.name, "Unknown", node.heartbeat))
+            self.world.set_node(e.NodeState(server.name, "Unknown", node.heartbeat, node.conditions))
 
     # --- mounts
 
@@ -238,7 +238,7 @@ class Agents:
             elif disk.mark == server.name and disk.state(self.world.now) == "Still":
                 self._released(server, grant, dirty=True)
             return
-        if server.stuck_unmount or target in server.releasing or not mount.done:
+        if server.stuck_unmount or server.stalled or target in server.releasing or not mount.done:
             return
         server.releasing[target] = grant.epoch
         boots = server.boots

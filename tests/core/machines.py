@@ -91,6 +91,8 @@ class Server:
     disk_link: bool = True
     blind: tuple[str, ...] = ()
     """Targets whose LUN alone it cannot read."""
+    stalled: bool = False
+    """What it writes to its disks does not get through, and may at any moment; its readings do."""
     stuck_unmount: bool = False
     boot_time: float = 60.0
     board: str = ""
@@ -242,7 +244,7 @@ class Floor:
     def write_blocks(self) -> None:
         """Every live mount writes its block."""
         for server in self.servers.values():
-            if server.system != "running" or not server.disk_link:
+            if server.system != "running" or not server.disk_link or server.stalled:
                 continue
             for target, mount in server.mounts.items():
                 if mount.done:

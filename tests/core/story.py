@@ -157,6 +157,8 @@ SERVER_WORDS: dict[str, dict[str, object]] = {
     "is back on the LAN": {"lan_link": True},
     "loses its disks": {"disk_link": False},
     "sees its disks again": {"disk_link": True},
+    "disks stall": {"stalled": True},
+    "disks go on": {"stalled": False},
     "cannot unmount": {"stuck_unmount": True},
     "can unmount": {"stuck_unmount": False},
     "reports errors": {"errors": True},

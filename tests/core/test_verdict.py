@@ -17,8 +17,8 @@ DEAD = Witnesses(heartbeat=S, node=S, disk=S, network=S)
 
 TABLE: dict[str, tuple[Witnesses, str]] = {
     "fenced": (replace(DEAD, fenced=True), "Fenced"),
-    "shared-fault": (Witnesses(F, F, F, F, sick=True, shared=True), "SharedFault"),
-    "sick": (Witnesses(F, F, F, F, sick=True), "Sick"),
+    "shared-fault": (Witnesses(F, F, F, F, S, shared=True), "SharedFault"),
+    "sick": (Witnesses(F, F, F, F, S), "Sick"),
     "kubelet": (Witnesses(F, S, F, F), "Degraded"),
     "healthy": (Witnesses(F, F, F, F), "Healthy"),
     "absent": (replace(DEAD, absent=True), "Absent"),
@@ -49,8 +49,8 @@ def test_rules_are_fifteen_at_most_and_the_last_one_always_matches() -> None:
 
 
 NEIGHBOURS = [
-    ("a shared fault of a silent server is no shared fault", replace(DEAD, sick=True, shared=True), "Failed"),
-    ("errors of a late server still count", Witnesses(L, S, S, S, sick=True), "Sick"),
+    ("a shared fault of a silent server is no shared fault", replace(DEAD, lustre=S, shared=True), "Failed"),
+    ("errors of a late server still count", Witnesses(L, S, S, S, S), "Sick"),
     ("a kubelet that nobody knows says nothing", Witnesses(F, U, F, F), "Healthy"),
     ("a server without a Node can fail", replace(DEAD, node=U), "Failed"),
     ("a fresh heartbeat outweighs POST", Witnesses(F, F, F, F, absent=True), "Healthy"),
@@ -70,9 +70,9 @@ def test_neighbour_of_a_rule_gets_another_verdict(why: str, witnesses: Witnesses
 
 
 ALL = [
-    Witnesses(h, n, d, w, sick, shared, p, fenced, absent, holds, lasting)
-    for h, n, d, w in product((F, L, S, U), (F, S, U), (F, S, U), (F, S, U))
-    for sick, shared, fenced, absent, holds, lasting in product((False, True), repeat=6)
+    Witnesses(h, n, d, w, lustre, shared, p, fenced, absent, holds, lasting)
+    for h, n, d, w, lustre in product((F, L, S, U), (F, S, U), (F, S, U), (F, S, U), (F, S, U))
+    for shared, fenced, absent, holds, lasting in product((False, True), repeat=5)
     for p in (F, S)
 ]
 DEADLY = ("Isolated", "Failed")

@@ -5,9 +5,12 @@ Each returns the sentence that says why not; empty means yes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.core import budget
+from ostkeeper.core.acts import ASKS_FOR, Act
 from ostkeeper.core.power import Feed
 from ostkeeper.core.view import View
 
@@ -75,29 +78,71 @@ def answered(view: View, node: str) -> bool:
 
 
 def not_unasked(view: View, failover: Failover, waited: float, now: float) -> str:
-    """Why nothing is done about it without a person; empty: Automatic may act now."""
+    """Why nothing is done about it without a person, who has been asked for `waited` seconds; empty: act now."""
+    return next((why for _, scruple in SCRUPLES if (why := scruple(view, failover, waited, now))), "")
+
+
+def _not_dead(view: View, failover: Failover, waited: float, now: float) -> str:
     spec = failover.spec
-    if spec.evidence.verdict != "Failed":
-        return f"{spec.node} is {spec.evidence.verdict}, not Failed: a person decides"
-    after = spec.policy.automatic_after
-    if spec.policy.mode != "Automatic":
-        if spec.policy.mode != "Manual" or after is None:
-            return f"mode is {spec.policy.mode}"
-        if waited < seconds(after):
-            view.wake_by(now + seconds(after) - waited)
-            return f"mode is Manual, and automaticAfter {after} has not passed"
-    if not spec.policy.armed:
-        suspicion = view.suspicions.get(spec.node)
-        return "the pair was not armed when suspicion began" + (f": {suspicion.reason}" if suspicion else "")
-    if spec.node in view.pair.spec.maintenance if view.pair else False:
-        return f"{spec.node} is in maintenance"
-    if view.pair and view.pair.spec.paused:
-        return "the pair is paused"
-    fuse = view.heartbeats.fuse(spec.node, now)
-    if fuse:
-        return f"the fuse is open: {fuse}"
-    spent = budget.spent(view.heartbeats, spec.node)
-    return f"the budget is spent: {spent}" if spent else partner_unable(view, spec.partner, spec.targets, now)
+    if ASKS_FOR.get(spec.evidence.verdict) is Act.FENCE:
+        return ""
+    return f"{spec.node} is {spec.evidence.verdict}, not Failed: a person decides"
+
+
+def _mode(view: View, failover: Failover, waited: float, now: float) -> str:
+    policy = failover.spec.policy
+    if policy.mode == "Automatic":
+        return ""
+    if policy.mode != "Manual" or policy.automatic_after is None:
+        return f"mode is {policy.mode}"
+    left = seconds(policy.automatic_after) - waited
+    if left <= 0:
+        return ""
+    view.wake_by(now + left)
+    return f"mode is Manual, and automaticAfter {policy.automatic_after} has not passed"
+
+
+def _unarmed(view: View, failover: Failover, waited: float, now: float) -> str:
+    if failover.spec.policy.armed:
+        return ""
+    suspicion = view.suspicions.get(failover.spec.node)
+    return "the pair was not armed when suspicion began" + (f": {suspicion.reason}" if suspicion else "")
+
+
+def _maintenance(view: View, failover: Failover, waited: float, now: float) -> str:
+    return f"{failover.spec.node} is in maintenance" if view.in_maintenance(failover.spec.node) else ""
+
+
+def _paused(view: View, failover: Failover, waited: float, now: float) -> str:
+    return "the pair is paused" if view.pair and view.pair.spec.paused else ""
+
+
+def _fuse(view: View, failover: Failover, waited: float, now: float) -> str:
+    fuse = view.heartbeats.fuse(failover.spec.node, now)
+    return f"the fuse is open: {fuse}" if fuse else ""
+
+
+def _budget(view: View, failover: Failover, waited: float, now: float) -> str:
+    spent = budget.spent(view.heartbeats, failover.spec.node)
+    return f"the budget is spent: {spent}" if spent else ""
+
+
+def _partner(view: View, failover: Failover, waited: float, now: float) -> str:
+    return partner_unable(view, failover.spec.partner, failover.spec.targets, now)
+
+
+SCRUPLES: tuple[tuple[str, Callable[[View, Failover, float, float], str]], ...] = (
+    ("verdict", _not_dead),
+    ("mode", _mode),
+    ("armed", _unarmed),
+    ("maintenance", _maintenance),
+    ("paused", _paused),
+    ("fuse", _fuse),
+    ("budget", _budget),
+    ("partner", _partner),
+)
+"""What stands between a verdict and a shot that nobody was asked about, by name: the first that says why is what a person
+reads."""
 
 
 def claimed(view: View, node: str) -> str:

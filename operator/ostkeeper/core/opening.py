@@ -19,6 +19,7 @@ from ostkeeper.api.failover import (
 )
 from ostkeeper.core import budget
 from ostkeeper.core.able import claimed, not_unasked
+from ostkeeper.core.acts import OPENS
 from ostkeeper.core.armed import armed, wiring_trusted
 from ostkeeper.core.events import Effect
 from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
@@ -31,7 +32,7 @@ def decide(view: View, now: float) -> list[Effect]:
     for node in view.servers:
         overdue = release_overdue(view, node, now)
         verdict = verdict_of(view, node, now)
-        if not overdue and verdict.name not in ("Failed", "Isolated"):
+        if not overdue and verdict.act not in OPENS:
             continue
         if not view.held_by(node) or noted(view, node, "Failover") or claimed(view, node):
             continue
@@ -150,6 +151,6 @@ def failed(view: View, now: float) -> Failover | None:
             evidence = evidence_of(view, verdict, node, now)
             evidence = evidence.model_copy(update={"verdict": "ReleaseOverdue", "sentence": overdue})
             return draft(view, "Failover", node, evidence)
-        if verdict.name in ("Failed", "Isolated"):
+        if verdict.act in OPENS:
             return draft(view, "Failover", node, evidence_of(view, verdict, node, now))
     return None

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Evidence, Failover
-from ostkeeper.api.osspair import Assignment, ReleasedWarrant, Warrant
+from ostkeeper.api.osspair import Assignment, Noted, ReleasedWarrant, Warrant
 from ostkeeper.api.ost import OST
 from ostkeeper.core.able import partner_unable, unanswered
+from ostkeeper.core.acts import ASKS_FOR, OPENS, Act
+from ostkeeper.core.ailing import settled
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.ending import dismissal, valid_answer
 from ostkeeper.core.events import Effect
@@ -21,6 +23,11 @@ from ostkeeper.core.opening import draft, noted, release_overdue, reserve
 from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import assign, write_failover, write_pair
+
+SICK = "Sick"
+"""The type under which it is noted that a sick server was emptied."""
+DAY = 86400.0
+"""Seconds within which a sick server is emptied once without asking a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +54,64 @@ def wish(view: View, a: Assignment, ost: OST, now: float) -> Wish | None:
     why = f"serveFrom is {ost.spec.serve_from}"
     if view.in_maintenance(want) and not view.in_maintenance(other):
         want, why = other, f"{want} is in maintenance"
-    if a.node != want:
-        if want != home or view.in_maintenance(a.node):
-            return Wish(a.target, a.node, want, "Switchover", why, asks=False)
-        return _failback(view, a, want, now)
-    if verdict_of(view, a.node, now).name == "Sick" and view.fresh(a.node, now):
-        sentence = verdict_of(view, a.node, now).sentence
-        return Wish(a.target, a.node, view.pair.partner_of(a.node), "Switchover", sentence, asks=mode != "Automatic")
-    return None
+    if a.node != want and (want != home or view.in_maintenance(a.node)):
+        return Wish(a.target, a.node, want, "Switchover", why, asks=False)
+    if verdict_of(view, a.node, now).act is Act.MOVE and view.fresh(a.node, now):
+        return _away_from_sick(view, a, asks=mode != "Automatic", now=now)
+    return _failback(view, a, want, now) if a.node != want else None
+
+
+def _away_from_sick(view: View, a: Assignment, *, asks: bool, now: float) -> Wish | None:
+    """To the partner, unless that one is no better off: once a day without a person."""
+    assert view.pair is not None
+    to = view.pair.partner_of(a.node)
+    if verdict_of(view, to, now).name in ("Sick", "SharedFault") or not settled(view, a.node, now):
+        return None
+    why, before = verdict_of(view, a.node, now).sentence, emptied(view, now)
+    why += f"; {before} has emptied a sick server of this pair within a day" if before else ""
+    return Wish(a.target, a.node, to, "Switchover", why, asks=asks or bool(before))
+
+
+def emptied(view: View, now: float) -> str:
+    """The Failover that emptied a sick server of this pair within a day; empty: none has.
+
+    For the pair, not for the server: a fault that moves along with a target would chase it to and fro. Durable is who did it;
+    the day is counted from when this leader saw it first, so it is a day at least.
+    """
+    found = next((n.failover for n in view.status.noted if n.type == SICK), "") if view.status else ""
+    return found if found and now - view.noted_at.get(found, now) < DAY else ""
+
+
+def watch(view: View, now: float) -> None:
+    """Keep the clock of that day."""
+    for note in view.status.noted if view.status else ():
+        if note.type == SICK:
+            since = view.noted_at.setdefault(note.failover, now)
+            if since + DAY > now:
+                view.wake_by(since + DAY)
+
+
+def _with_emptied(view: View, fo: Failover) -> tuple[Noted, ...]:
+    """What is noted, with the emptying of a sick server that begins with this write."""
+    assert view.status is not None
+    noted, evidence = view.status.noted, fo.spec.evidence
+    if ASKS_FOR.get(evidence.verdict) is not Act.MOVE:
+        return noted
+    others = tuple(n for n in noted if n.type != SICK)
+    return (*others[-7:], Noted(node=fo.spec.node, type=SICK, failover=fo.name, boot_id=evidence.boot_id))
 
 
 def _failback(view: View, a: Assignment, home: str, now: float) -> Wish | None:
-    """Home again, once the home server has been well for `soak`."""
+    """Home again, once the home server has been well for `soak`; a person decides while it may be sick again any moment."""
     assert view.pair is not None
     policy = view.pair.spec.failback
     well, soak = now - view.well_since.get(home, now), seconds(policy.soak)
     if well < soak:
         view.wake_by(now + soak - well)
         return None
-    return Wish(a.target, a.node, home, "Failback", f"{home} has been well for {soak:g}s", asks=policy.mode == "Manual")
+    why, before = f"{home} has been well for {soak:g}s", emptied(view, now)
+    why += f", and {before} has emptied a sick server of this pair within a day" if before else ""
+    return Wish(a.target, a.node, home, "Failback", why, asks=policy.mode == "Manual" or bool(before))
 
 
 def wishes(view: View, now: float) -> list[Wish]:
@@ -130,7 +176,7 @@ def awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     """A person is asked whether to move; the question goes away with its reason, or when something worse happens."""
     if view.busy:
         return []
-    if any(verdict_of(view, n, now).name in ("Failed", "Isolated") for n in view.servers if view.held_by(n)):
+    if any(verdict_of(view, n, now).act in OPENS for n in view.servers if view.held_by(n)):
         return write_failover(view, fo, "a server has failed: that comes first", phase="Aborted")
     if not any(w.target in fo.spec.targets for w in wishes(view, now)):
         return write_failover(view, fo, "the reason for the move is gone", phase="Aborted")
@@ -189,7 +235,7 @@ def moving(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     assignments, why = _step(view, left, mine, to, epoch, unable)
     if assignments is None:
         return [] if not unable or any(a.intent == "Release" for a in left) else _give_up(view, fo, unable)
-    return write_pair(view, f"{fo.name}: {why}", epoch=epoch, assignments=assignments)
+    return write_pair(view, f"{fo.name}: {why}", epoch=epoch, assignments=assignments, noted=_with_emptied(view, fo))
 
 
 def _give_up(view: View, fo: Failover, unable: str) -> list[Effect]:

@@ -12,7 +12,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import PairRef
 from ostkeeper.api.phases import ORDERLY, TERMINAL
-from ostkeeper.core import adoption, budget, drill, ending, failover, opening, orderly
+from ostkeeper.core import adoption, ailing, budget, drill, ending, failover, opening, orderly
 from ostkeeper.core.armed import armed
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import CreateOSS, Effect, Prepare, ProveWatch
@@ -163,7 +163,9 @@ def _forget(view: View, now: float) -> list[Effect]:
     noted = tuple(
         n
         for n in view.status.noted
-        if (n.type == "Failover" and n.node not in healthy) or (n.type != "Failover" and (n.node, n.type) in wishes)
+        if (n.type == "Failover" and n.node not in healthy)
+        or (n.type == orderly.SICK and orderly.emptied(view, now))
+        or (n.node, n.type) in wishes
     )
     soak = seconds(view.pair.spec.failover.partner_soak)
     fenced = tuple(
@@ -218,6 +220,8 @@ def watch(view: View, now: float) -> list[Effect]:
             view.moving.setdefault(a.target, now)
         else:
             view.moving.pop(a.target, None)
+    ailing.watch(view, now)
+    orderly.watch(view, now)
     _remember_trust(view, now)
     budget.recount(view)
     for node in view.servers:

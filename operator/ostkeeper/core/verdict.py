@@ -2,7 +2,7 @@
 
 The witnesses are turned into fresh, late, stale or unknown first; a rule sees nothing else. UNKNOWN is never a death:
 only the last rule says Failed, and every witness has to agree before it is reached.
-Not here: what is done about it (`plan`), and when a lease is stale (`heartbeats`).
+Not here: what is done about it (`acts`, `plan`), when a lease is stale (`heartbeats`), what a server suffers from (`ailing`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Evidence, Witness
+from ostkeeper.core import ailing
+from ostkeeper.core.acts import ASKS_FOR, Act
 from ostkeeper.core.digest import digest
 from ostkeeper.core.view import View
 
@@ -37,10 +39,10 @@ class Witnesses:
     node: Life
     disk: Life
     network: Life
-    sick: bool = False
-    """Its own agent reports targets that cannot be served."""
+    lustre: Life = Life.FRESH
+    """Whether it can serve its targets, as its own agent and its Node said last. Stale: it cannot (`ailing`)."""
     shared: bool = False
-    """Its partner reports errors on the same disks."""
+    """Its partner sees faults of the same disks, or has the same troubles with its own."""
     partner: Life = Life.FRESH
     """The partner's heartbeat, renewed since the server's first missed renewal."""
     fenced: bool = False
@@ -60,11 +62,18 @@ class Verdict:
     name: str
     sentence: str
     witnesses: Witnesses
+    rule: str
+    """Name of the rule that matched."""
+
+    @property
+    def act(self) -> Act:
+        """What it asks for."""
+        return ASKS_FOR[self.name]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. `sentence` is for the on-call engineer; {node} and {partner} are filled in."""
+    """One rule. `sentence` is for the on-call engineer; what stands in braces is filled in (`judge`)."""
 
     name: str
     verdict: str
@@ -74,18 +83,18 @@ class Rule:
 
 F, L, S, U = Life.FRESH, Life.LATE, Life.STALE, Life.UNKNOWN
 RULES: tuple[Rule, ...] = (
-    Rule("fenced", "Fenced", lambda w: w.fenced, "{node} was fenced and has not been seen in a later boot"),
+    Rule("fenced", "Fenced", lambda w: w.fenced, "{node} was fenced and {since}"),
     Rule(
         "shared-fault",
         "SharedFault",
-        lambda w: w.heartbeat in (F, L) and w.sick and w.shared,
-        "{node} and {partner} see errors on the same disk: moving it would help nobody",
+        lambda w: w.heartbeat in (F, L) and w.lustre is S and w.shared,
+        "{node} and {partner} both see faults of their disks ({trouble}): moving targets would help nobody",
     ),
     Rule(
         "sick",
         "Sick",
-        lambda w: w.heartbeat in (F, L) and w.sick,
-        "{node} lives and cannot serve: its targets report errors",
+        lambda w: w.heartbeat in (F, L) and w.lustre is S,
+        "{node} lives and cannot serve: {trouble}",
     ),
     Rule("kubelet", "Degraded", lambda w: w.heartbeat is F and w.node is S, "{node} serves, but its kubelet is silent"),
     Rule("healthy", "Healthy", lambda w: w.heartbeat is F, "{node} renews its heartbeat"),
@@ -112,21 +121,21 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "agent-gone",
         "Sick",
-        lambda w: w.node is F or w.network is F,
+        lambda w: w.disk is S and w.holds and (w.node is F or w.network is F),
         "{node} lives, but neither its agent nor its targets move",
     ),
     Rule(
         "alone",
         "Suspect",
         lambda w: w.partner is not F,
-        "{node} is silent, and so is {partner}: whoever is cut off from all says nothing",
+        "{node} is silent, and {partner} was not seen alive since: whoever is cut off from all says nothing",
     ),
     Rule("idle", "Degraded", lambda w: not w.holds, "{node} is silent and holds no target: nothing is to be moved"),
     Rule(
         "blind",
         "Suspect",
         lambda w: w.disk is not S or w.network is U,
-        "{node} is silent, and {partner} cannot say yet whether it still writes",
+        "{node} is silent, and {partner} cannot say yet whether it {signs}",
     ),
     Rule(
         "failed", "Failed", lambda w: True, "no witness sees {node} any more; {partner} is fresh and reads every disk"
@@ -134,10 +143,22 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def judge(witnesses: Witnesses, node: str = "it", partner: str = "its partner") -> Verdict:
-    """The first rule that matches. The last one matches always."""
+def judge(
+    witnesses: Witnesses, node: str = "it", partner: str = "its partner", trouble: str = "its targets report errors"
+) -> Verdict:
+    """The first rule that matches. The last one matches always. `trouble` says what the Lustre witness is stale for."""
     rule = next(rule for rule in RULES if rule.when(witnesses))
-    return Verdict(rule.verdict, rule.sentence.format(node=node, partner=partner), witnesses)
+    names = {"node": node, "partner": partner, "trouble": trouble, **_remarks(witnesses)}
+    return Verdict(rule.verdict, rule.sentence.format(**names), witnesses, rule.name)
+
+
+def _remarks(w: Witnesses) -> dict[str, str]:
+    """What a sentence says besides, as it was seen."""
+    seen = "the boot that was certified dead renews its heartbeat: one of its feeds has lied, cut its power by hand"
+    return {
+        "since": seen if w.heartbeat in (F, L) else "has not been seen in a later boot",
+        "signs": "still writes" if w.disk is not S else "still answers on the network",
+    }
 
 
 def witnesses_of(view: View, node: str, now: float) -> Witnesses:
@@ -148,11 +169,11 @@ def witnesses_of(view: View, node: str, now: float) -> Witnesses:
     missed = (pulse.changed_at if pulse else view.heartbeats.started) + view.interval()
     return Witnesses(
         heartbeat=_heartbeat(view, node, now),
-        node=_node(view, node, missed),
+        node=_node(view, node, missed, now),
         disk=_disk(view, node, partner, now),
         network=_network(view, partner, node, now),
-        sick=_errors(view, node),
-        shared=_errors(view, node) and _errors(view, partner),
+        lustre=_lustre(view, node, now),
+        shared=ailing.shared(view, node, partner, now),
         partner=F if view.fresh(partner, now) and view.heartbeats.renewed_since(partner, missed) else S,
         fenced=_fenced(view, node),
         absent=_absent(view, node, partner, now),
@@ -167,7 +188,8 @@ def verdict_of(view: View, node: str, now: float) -> Verdict:
     made = view.memo.get(node) if view.memo is not None else None
     if isinstance(made, Verdict):
         return made
-    verdict = judge(witnesses_of(view, node, now), node, view.pair.partner_of(node))
+    trouble = "; ".join(ailing.troubles(view, node, now))
+    verdict = judge(witnesses_of(view, node, now), node, view.pair.partner_of(node), trouble)
     if view.memo is not None:
         view.memo[node] = verdict
     return verdict
@@ -182,14 +204,14 @@ def _heartbeat(view: View, node: str, now: float) -> Life:
     return L if pulse and pulse.moved else U
 
 
-def _node(view: View, node: str, missed: float) -> Life:
+def _node(view: View, node: str, missed: float, now: float) -> Life:
     """While the lease is silent, only movement since then counts; else what the node controller says."""
     state = view.nodes.get(node)
     if state is None:
         return U
-    if view.node_moved.get(node, -1.0) > missed and state.ready == "True":
-        return F
-    return U if state.ready == "True" else S
+    if state.ready != "True":
+        return S
+    return F if view.node_moved.get(node, -1.0) > missed or view.fresh(node, now) else U
 
 
 def _disk(view: View, node: str, partner: str, now: float) -> Life:
@@ -208,9 +230,10 @@ def _network(view: View, partner: str, node: str, now: float) -> Life:
     return F if report.peer.state == "Answering" else S
 
 
-def _errors(view: View, node: str) -> bool:
-    report = view.report(node)
-    return report is not None and any(t.errors for t in report.targets)
+def _lustre(view: View, node: str, now: float) -> Life:
+    if ailing.troubles(view, node, now):
+        return S
+    return U if view.report(node) is None else F
 
 
 def _fenced(view: View, node: str) -> bool:
@@ -249,7 +272,7 @@ def describe(view: View, verdict: Verdict, node: str, now: float) -> tuple[Witne
         Witness(name="node", state=w.node.value, detail=_node_detail(view, node)),
         Witness(name="disk", state=w.disk.value, detail=_disk_detail(view, node)),
         Witness(name="network", state=w.network.value, detail="as its partner's agent sees it"),
-        Witness(name="Lustre", state="Stale" if w.sick else "Fresh", detail="as its own agent reported last"),
+        Witness(name="Lustre", state=w.lustre.value, detail=_lustre_detail(view, node, now)),
         Witness(name="partner", state=w.partner.value, detail="its heartbeat, since the first that was missed"),
     )
 
@@ -265,6 +288,10 @@ def _disk_detail(view: View, node: str) -> str:
     return ", ".join(
         f"{a.target} {disks[a.target].state if a.target in disks else 'Unknown'}" for a in view.held_by(node)
     )
+
+
+def _lustre_detail(view: View, node: str, now: float) -> str:
+    return "; ".join(ailing.troubles(view, node, now)) or "as its own agent reported last"
 
 
 def evidence_of(view: View, verdict: Verdict, node: str, now: float) -> Evidence:

@@ -76,6 +76,14 @@ class View:
     """When a person's answer was first seen, by the evidence that it names."""
     moving: dict[str, float] = field(default_factory=dict)
     """When an orderly Release was first seen, by target."""
+    motionless: dict[tuple[str, str], float] = field(default_factory=dict)
+    """By server and target: since when a disk stands still, or is unreadable, under the living server that has it mounted."""
+    unhealthy: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    """By server, type and status: since when its Node has a condition that `unhealthyConditions` names."""
+    ailing: dict[str, float] = field(default_factory=dict)
+    """Since when a server lives and cannot serve."""
+    noted_at: dict[str, float] = field(default_factory=dict)
+    """When this leader first saw that a sick server was emptied, by the Failover that did it."""
     refused: str = ""
     """What the API server refused to store last; empty when all is well."""
     memo: dict[str, Any] | None = None
