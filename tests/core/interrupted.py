@@ -75,6 +75,8 @@ class Moment:
     """The targets are the server's again at a newer epoch."""
     freed: bool = False
     """The pair's slot is free again: the relocation is written."""
+    releasing: bool = False
+    """Its targets are to be released, and are not yet."""
     ordered_on: bool = False
     """What was cut was ordered on, and is noted as such."""
     missing: tuple[str, ...] = field(default=("level pdus: left/1 is UNKNOWN: left: no answer in time",))
@@ -100,6 +102,7 @@ OPTIONS: list[tuple[str, Callable[..., dict[str, Any]]]] = [
     (r"targets given back", lambda: {"given_back": True}),
     (r"slot free", lambda: {"freed": True}),
     (r"ordered on", lambda: {"ordered_on": True}),
+    (r"told to let go", lambda: {"releasing": True}),
     (r"(\S+) has not taken over yet", lambda partner: {"missing": (f"{partner} has no fresh heartbeat",)}),
 ]
 
@@ -296,11 +299,14 @@ def _pair_status(pair: OSSPair, moment: Moment, fo: Failover | None, dead: Certi
         assert dead is not None
         warrant = Warrant(certificate=CertificateWarrant(failover=name, digest=dead.digest))
         update = {"node": pair.partner_of(moment.node), "intent": "Serve", "warrant": warrant}
+    elif moment.releasing:
+        epoch, update = moment.epoch, {"intent": "Release"}
     elif moment.hold:
         update = {"intent": "Serve" if moment.given_back else "Hold"}
 
     def after(a: Assignment) -> Assignment:
-        return a.model_copy(update={**update, "epoch": epoch}) if update and a.node == moment.node else a
+        at = epoch - 1 if moment.releasing else epoch
+        return a.model_copy(update={**update, "epoch": at}) if update and a.node == moment.node else a
 
     fenced = (*before.fenced,)
     if dead is not None and (moment.freed or (moment.given_back and moment.name == "PoweringOn")):

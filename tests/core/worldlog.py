@@ -50,7 +50,8 @@ class WorldLog:
         if isinstance(event, e.PowerRead):
             news = self.read.get(event.feed) != event.reading.state
             self.read[event.feed] = event.reading.state
-        again = isinstance(event, e.Tick | e.PowerRead) and all(isinstance(x, (e.ReadPower, *MUTED)) for x in given)
+        quiet: tuple[type, ...] = (e.ReadPower, *MUTED) if self.world.api_up else (e.ReadPower, e.ReadAll, *MUTED)
+        again = isinstance(event, e.Tick | e.PowerRead) and all(isinstance(x, quiet) for x in given)
         if self.muted or not (news or (said and not again)):
             return
         self.lines.append(f"{self.world.now - self.world.zero:6.1f}s  {event_line(event)}")
@@ -74,6 +75,8 @@ def event_line(event: e.Event) -> str:
             return f"saw {obj.kind} {obj.name}"
         case e.Tick():
             return "time"
+        case e.Gone(kind, key):
+            return f"{kind} {key.rsplit('/', 1)[-1]} is gone"
         case e.Proven():
             return "the watch is proven alive"
         case e.Led(term):
@@ -117,7 +120,10 @@ def truth(world: World) -> list[str]:
     for s in floor.servers.values():
         targets = ", ".join(sorted(t.split("-")[-1] for t, m in s.mounts.items() if m.done)) or "nothing"
         said.append(f"{s.name} {s.system}" + (f", has {targets} mounted" if s.could_write else ""))
-    status = world.status
+    pair = world.store.find(OSSPair, "pair-a")
+    if pair is None or pair.status is None:
+        return [*said, "there is no OSSPair with a status", f"mounted twice: {'; '.join(floor.overlaps) or 'never'}"]
+    status = pair.status
     grants = ", ".join(f"{a.target.split('-')[-1]} {a.intent} {a.node} at {a.epoch}" for a in status.assignments)
     said.append(f"epoch {status.epoch}; {grants}")
     for fo in world.store.every(Failover):

@@ -63,11 +63,17 @@ def partner_fenced(view: View, partner: str) -> bool:
 
 
 def unanswered(view: View, now: float) -> tuple[str, ...]:
-    """Living agents that have not answered a nonce of this term: no off and no assignment before they have."""
+    """Living agents that have not answered a nonce of this term: no off and no assignment before they have.
+
+    Whoever is not proven silent counts as living, unless it is the server that is to be dead.
+    """
+    fo = view.active
+    suspect = fo.spec.node if fo is not None and fo.spec.type == "Failover" else ""
+    living = tuple(n for n in view.servers if view.fresh(n, now) or (n != suspect and not view.silent(n)))
     nonce = view.status.nonce if view.status else None
     if nonce is None or not nonce.value.startswith(f"{view.term}-"):
-        return tuple(n for n in view.servers if view.fresh(n, now)) or view.servers
-    return tuple(n for n in view.servers if view.fresh(n, now) and not answered(view, n))
+        return living or view.servers
+    return tuple(n for n in living if not answered(view, n))
 
 
 def answered(view: View, node: str) -> bool:

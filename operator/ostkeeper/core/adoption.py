@@ -10,8 +10,8 @@ from ostkeeper.api.osspair import AdoptedWarrant, Assignment, Board, Warrant
 from ostkeeper.api.ost import OST
 from ostkeeper.core.able import answered
 from ostkeeper.core.events import Effect
-from ostkeeper.core.failover import ask_term, closed_nonce
-from ostkeeper.core.fencing import ask
+from ostkeeper.core.failover import closed_nonce
+from ostkeeper.core.fencing import ask, ask_term
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import write_pair
 

@@ -21,8 +21,8 @@ def armed(view: View) -> list[str]:
     if view.policies is not True:
         reasons.append("the admission policies are not known to be in force")
     fo = view.active
-    if status.active_failover and not (fo and fo.spec.type in ORDERLY and fo.phase == "AwaitingApproval"):
-        reasons.append(f"{status.active_failover} is open")
+    if fo is not None and not (fo.spec.type in ORDERLY and fo.phase == "AwaitingApproval"):
+        reasons.append(f"{fo.name} is open")  # a slot that was taken for nothing yet is no failover
     if not status.assignments:
         reasons.append("no target is assigned yet")
     for node in pair.servers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Approval, Certificate, Failover
 from ostkeeper.core import fencing
-from ostkeeper.core.able import changed_device, claimed, level_feeds, partner_unable
+from ostkeeper.core.able import changed_device, claimed, level_feeds, partner_unable, unanswered
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.ending import abort, aborting, dismissal, returned, valid_answer, why_aborting
 from ostkeeper.core.events import Effect, ReadPower
@@ -30,6 +30,10 @@ def blocked(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     approval = valid_answer(view, fo, now)
     if approval is not None and not view.busy:
         return _answered_blocked(view, fo, c, approval, now)
+    if not view.busy and unanswered(view, now):
+        asked = fencing.ask_term(view, now)
+        if asked:
+            return asked
     level = _level_that_answers(view, fo, c, now)
     if level is None or view.busy or claimed(view, fo.spec.node):
         return _poll(view, fo, c, now)
@@ -67,12 +71,15 @@ def _confirm_dead(view: View, fo: Failover, c: Campaign, approval: Approval, now
     if not c.final_nonce:
         c.final_nonce = fencing.new_nonce(view)
         return fencing.ask(view, fo, fencing.attempt(status, c.level), c.final_nonce)
+    lost = fencing.lost_question(view, c)
+    if lost:
+        return fencing.ask(view, fo, fencing.attempt(status, c.level), lost)
     settled = c.asked_at + max(seconds(fo.spec.policy.confirm.settle), view.timeout())
     veto = fencing.vetoes(view, fo, c, now) or (partner_unable(view, fo.spec.partner, fo.spec.targets, now))
     if now - c.beat_at < view.timeout():
         veto = f"{fo.spec.node} renewed its heartbeat {now - c.beat_at:.1f}s ago"
     disks, waiting = fencing.disk_proofs(view, fo, c, now)
-    if (veto or waiting) and now - c.asked_at > view.timeout() + fencing.NONCE_PATIENCE:
+    if (veto or waiting) and view.waited(c.asked_at, now) > view.timeout() + fencing.NONCE_PATIENCE:
         c.begin_level(-1)
         return fencing.block(view, fo, c, [veto or waiting, f"{approval.by}'s word does not outweigh that"])
     if veto or waiting or now < settled:

@@ -112,6 +112,8 @@ class Campaign:
 
     name: str
     began: float
+    uid: str = ""
+    """Of the Failover object: one that is deleted and created again under its name proves everything anew."""
     level: int = -1
     """The level that the rest is about; -1: none was begun by this leader."""
     read_op: int = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ostkeeper.api.common import seconds
-from ostkeeper.api.failover import Certificate, Failover
+from ostkeeper.api.failover import Certificate, Evidence, Failover
 from ostkeeper.api.osspair import CertificateWarrant, Fenced, Nonce, Noted, Wiring
 from ostkeeper.api.phases import TERMINAL
 from ostkeeper.core import budget, fencing
@@ -45,8 +45,9 @@ Handler = Callable[[View, Failover, Campaign, float], list[Effect]]
 
 def campaign_of(view: View, fo: Failover, now: float) -> Campaign:
     """What this leader saw of it; begun anew when it takes it up."""
-    if view.campaign is None or view.campaign.name != fo.name:
-        view.campaign = Campaign(fo.name, now)
+    uid = fo.metadata.uid
+    if view.campaign is None or (view.campaign.name, view.campaign.uid) != (fo.name, uid):
+        view.campaign = Campaign(fo.name, now, uid)
     view.campaign.enter(fo.phase, now)
     return view.campaign
 
@@ -74,11 +75,14 @@ def _awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]
     verdict = verdict_of(view, node, now)
     gone = _reason_gone(view, fo, verdict.name)
     if gone:
-        return write_failover(view, fo, f"{RETURNED}: {gone}", phase="Aborted")
+        return write_failover(view, fo, gone, phase="Aborted")
     approval = valid_answer(view, fo, now)
     if approval is not None and approval.answer == "Dismiss":
         return write_failover(view, fo, dismissal(approval), phase="Aborted")
-    if approval is not None and approval.answer in ("Failover", "Restart"):
+    if not view.watched(node):
+        return []  # the question stands, and so does an answer: nothing is seen yet that would change or carry out either
+    stands = evidence_digest(_current_evidence(view, fo, now), status.asked) == status.evidence
+    if stands and approval is not None and approval.answer in ("Failover", "Restart"):
         why = _refuse_answer(view, fo, approval.answer, now)
         if not why:
             message = f"{approval.by} answered {approval.answer}: {approval.note or fo.spec.evidence.sentence}"
@@ -99,7 +103,7 @@ def _reason_gone(view: View, fo: Failover, verdict: str) -> str:
         overdue = any(a.intent == "Release" for a in view.held_by(fo.spec.node))
         return "" if overdue else f"{fo.spec.node} has let go"
     if verdict in ("Healthy", "Degraded"):
-        return f"{fo.spec.node} is {verdict} again"
+        return f"{RETURNED}: {fo.spec.node} is {verdict}"
     if fo.spec.evidence.verdict == "Isolated" and verdict == "Failed":
         return f"{fo.spec.node} was, as Isolated, and now it is Failed: that is another question"
     return "" if view.held_by(fo.spec.node) else f"{fo.spec.node} holds no target any more"
@@ -116,14 +120,20 @@ def _go(view: View, fo: Failover, answer: str, by: str, message: str) -> list[Ef
     return write_failover(view, fo, message, phase="Holding", answer=answer, answered_by=by)
 
 
+def _current_evidence(view: View, fo: Failover, now: float) -> Evidence:
+    """What the question rests on now. Whoever was asked because a living server does not let go is asked just that."""
+    if fo.spec.evidence.verdict == "ReleaseOverdue":
+        return fo.spec.evidence
+    return evidence_of(view, verdict_of(view, fo.spec.node, now), fo.spec.node, now)
+
+
 def _renew_question(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     """The evidence changed, or an answer lapsed: ask anew, so that no answer is acted upon that rests on something else."""
     status = fo.status
     assert status is not None
-    if fo.spec.evidence.verdict == "ReleaseOverdue":
-        current = fo.spec.evidence
-    else:
-        current = evidence_of(view, verdict_of(view, fo.spec.node, now), fo.spec.node, now)
+    if view.heartbeats.blind(now):
+        return []  # what seems to have changed may be the API server's silence
+    current = _current_evidence(view, fo, now)
     approval = fo.spec.approval
     lapsed = approval is not None and approval.evidence == status.evidence and valid_answer(view, fo, now) is None
     if not lapsed and evidence_digest(current, status.asked) == status.evidence:
@@ -154,22 +164,14 @@ def _holding(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         message = f"the Hold at epoch {status.epoch} is durable; level {fo.spec.policy.levels[0].name}"
         shots = fencing.shots_of(fo, fo.status, 0)
         return write_failover(view, fo, message, phase="Fencing", hold_epoch=status.epoch, level=0, shots=shots)
-    waiting = unanswered(view, now)
-    if waiting:
-        return ask_term(view, now)
+    if fencing.too_early(view, fo, now):
+        return []
+    if unanswered(view, now):
+        return fencing.ask_term(view, now)
     epoch = status.epoch + 1
     targets = [a.target for a in held]
     assignments = assign(status.assignments, targets, epoch, intent="Hold")
     return write_pair(view, f"{fo.name}: Hold {', '.join(targets)}", epoch=epoch, assignments=assignments)
-
-
-def ask_term(view: View, now: float) -> list[Effect]:
-    """Ask this term's nonce, unless it is asked already."""
-    nonce = view.status.nonce if view.status else None
-    if nonce is not None and nonce.value.startswith(f"{view.term}-"):
-        view.wake_by(now + 1.0)
-        return []
-    return fencing.ask(view, None, -1)
 
 
 def _fencing(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
@@ -183,13 +185,13 @@ def _fencing(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         return [] if view.busy else abort(view, fo, c, back or RETURNED, now)
     if c.shots:
         return fencing.confirm(view, fo, c, now)
-    if view.busy:
+    if view.busy or fencing.too_early(view, fo, now):
         return []
     spared = fencing.spared(view, fo, c, now)
     if spared:
         if "nonce" in spared:
-            return ask_term(view, now)
-        if now - c.phase_since > view.timeout() + SHOT_DEADLINE:
+            return fencing.ask_term(view, now)
+        if view.waited(c.phase_since, now) > view.timeout() + SHOT_DEADLINE:
             c.partner_missing = True
             return fencing.block(view, fo, c, [spared])
         view.wake_by(now + 0.2)
@@ -208,8 +210,8 @@ def _relocating(view: View, fo: Failover, c: Campaign, now: float) -> list[Effec
     held = {a.target: a for a in view.held_by(fo.spec.node)}
     if any((a.intent, a.epoch) != ("Hold", fs.certificate.hold_epoch) for a in held.values()):
         return _certified_too_late(view, fo, c, now)
-    if unanswered(view, now) and fo.spec.partner in unanswered(view, now):
-        return ask_term(view, now)
+    if fo.spec.partner in unanswered(view, now):
+        return fencing.ask_term(view, now)
     epoch = status.epoch + 1
     warrant = {"certificate": CertificateWarrant(failover=fo.name, digest=fs.certificate.digest)}
     serve = [t for t in held if _wanted(view, t)]
@@ -267,6 +269,8 @@ def _powering_on(view: View, fo: Failover, c: Campaign, now: float) -> list[Effe
     assert fs is not None
     assert fs.certificate is not None
     held = [a.target for a in view.held_by(fo.spec.node) if a.intent == "Hold"]
+    if held and unanswered(view, now):
+        return fencing.ask_term(view, now)
     if held:
         epoch = status.epoch + 1
         assignments = assign(status.assignments, held, epoch, intent="Serve")

@@ -73,20 +73,31 @@ def shoot(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     return effects
 
 
+def too_early(view: View, fo: Failover, now: float) -> bool:
+    """Whether a server that is to be silent may yet be seen alive: the clocks of this leader have just started again."""
+    if fo.spec.evidence.verdict in LIVING:
+        return False
+    return view.heartbeats.blind(now) or not view.silent(fo.spec.node)
+
+
 def spared(view: View, fo: Failover, c: Campaign, now: float) -> str:
     """Why the next off must not leave: the suspect moved, or its partner would be of no help."""
     assert fo.status is not None
     problem = claimed(view, fo.spec.node)
     if problem:
         return problem
-    if fo.status.answer == "Restart":
-        return ""
-    if partner_fenced(view, fo.spec.partner):
+    restart = fo.status.answer == "Restart"
+    if not restart and partner_fenced(view, fo.spec.partner):
         return f"{fo.spec.partner} has not been seen alive in a boot after its own fencing"
     waiting = unanswered(view, now)
     if waiting:
         return f"{', '.join(waiting)} has not answered this leader's nonce yet"
-    return partner_unable(view, fo.spec.partner, fo.spec.targets, now)
+    if restart:
+        return ""
+    unable = partner_unable(view, fo.spec.partner, fo.spec.targets, now)
+    if unable or fo.spec.evidence.verdict in LIVING or view.outlived(fo.spec.node, fo.spec.partner):
+        return unable
+    return f"{fo.spec.partner} has not renewed its heartbeat since {fo.spec.node} missed its own"
 
 
 def confirm(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
@@ -114,6 +125,9 @@ def confirm(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     if not rounds.count:
         c.level_nonce = c.final_nonce = ""
         return effects
+    lost = lost_question(view, c)
+    if lost:
+        return effects + ask(view, fo, attempt(status, status.level), lost)
     if not c.level_nonce:
         c.level_nonce = new_nonce(view)
         return effects + ask(view, fo, attempt(status, status.level), c.level_nonce)
@@ -207,11 +221,27 @@ def new_nonce(view: View) -> str:
     return f"{view.term}-{view.nonces}"
 
 
+def lost_question(view: View, c: Campaign) -> str:
+    """The nonce that was asked last and was never stored: the write that asked it failed. Empty: it was, or none was asked."""
+    value = c.final_nonce or c.level_nonce
+    nonce = view.status.nonce if view.status else None
+    return "" if nonce is not None and nonce.value == value else value
+
+
 def ask(view: View, fo: Failover | None, level: int, value: str = "") -> list[Effect]:
     """Ask the pair's agents to read everything again."""
     value = value or new_nonce(view)
     nonce = Nonce(value=value, failover=fo.name if fo else "", level=level, open=True)
     return write_pair(view, f"ask nonce {value}", nonce=nonce)
+
+
+def ask_term(view: View, now: float) -> list[Effect]:
+    """Ask this term's nonce, unless it is asked already."""
+    nonce = view.status.nonce if view.status else None
+    if nonce is not None and nonce.value.startswith(f"{view.term}-"):
+        view.wake_by(now + 1.0)
+        return []
+    return ask(view, None, -1)
 
 
 def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
@@ -224,7 +254,7 @@ def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         settled = max(settled, c.beat_at + view.timeout())
     disks, waiting = disk_proofs(view, fo, c, now)
     if waiting:
-        if now - c.asked_at > view.timeout() + NONCE_PATIENCE:
+        if view.waited(c.asked_at, now) > view.timeout() + NONCE_PATIENCE:
             c.partner_missing = True
             return block(view, fo, c, [waiting])
         return []

@@ -119,6 +119,10 @@ class Heartbeats:
             self.watched_at = now
             self.watch_fuse(now)
 
+    def blind(self, now: float) -> bool:
+        """Whether the watch has not been proven alive for so long that the next proof starts all clocks again."""
+        return now - self.horizon > CANARY_GAP
+
     def known(self, node: str) -> bool:
         """Whether a lease of that server was ever seen."""
         return node in self.pulses

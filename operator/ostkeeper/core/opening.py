@@ -126,6 +126,8 @@ def snapshot(view: View, node: str, *, now_armed: bool) -> PolicySnapshot:
 
 def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
     """Observe stops here, Automatic goes on, everything else asks."""
+    if not view.watched(fo.spec.node):
+        return []  # a leader that is new to it asks nobody before it can say whether it needs to
     digest = evidence_digest(fo.spec.evidence, 1)
     sentence = fo.spec.evidence.sentence
     if fo.spec.policy.mode == "Observe":

@@ -18,7 +18,8 @@ from ostkeeper.core.ailing import settled
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.ending import dismissal, valid_answer
 from ostkeeper.core.events import Effect
-from ostkeeper.core.failover import ask_term, served
+from ostkeeper.core.failover import served
+from ostkeeper.core.fencing import ask_term
 from ostkeeper.core.opening import draft, noted, release_overdue, reserve
 from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View

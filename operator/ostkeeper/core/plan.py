@@ -12,7 +12,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import PairRef
 from ostkeeper.api.phases import ORDERLY, TERMINAL
-from ostkeeper.core import adoption, ailing, budget, drill, ending, failover, opening, orderly
+from ostkeeper.core import adoption, ailing, budget, drill, ending, failover, fencing, opening, orderly
 from ostkeeper.core.armed import armed
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import CreateOSS, Effect, Prepare, ProveWatch
@@ -85,6 +85,8 @@ def create(view: View, now: float) -> list[Effect]:
     """The slot is taken and the object does not exist: create it if there still is a reason, else give the slot back."""
     assert view.status is not None
     draft = opening.failed(view, now) or drill.wanted(view, now) or orderly.wanted(view, now)
+    if draft is None and not all(view.watched(n) for n in view.servers if view.held_by(n)):
+        return []  # a leader that is new to it: the reason may still be there
     if draft is None:
         epoch = view.status.epoch + 1
         return write_pair(view, "the slot's reason is gone", epoch=epoch, active_failover="")
@@ -116,7 +118,7 @@ def _nonce(view: View, now: float) -> list[Effect]:
     nonce = view.status.nonce
     mine = nonce is not None and nonce.value.startswith(f"{view.term}-")
     if not mine:
-        return failover.ask_term(view, now) if view.status.assignments else []
+        return fencing.ask_term(view, now) if view.status.assignments else []
     if nonce is None or not nonce.open or not all(view.fresh(n, now) for n in view.servers):
         return []
     if not all(

@@ -157,6 +157,25 @@ class View:
         pulse = self.heartbeats.pulses.get(node)
         return pulse is not None and pulse.moved and not self.heartbeats.late(node, self.interval(), now)
 
+    def watched(self, node: str) -> bool:
+        """Whether anything can be said of a server: it was seen to move in this term, or proven to stand still for so long."""
+        pulse = self.heartbeats.pulses.get(node)
+        return (pulse is not None and pulse.moved) or self.silent(node)
+
+    def silent(self, node: str) -> bool:
+        """Whether the server's lease is proven to have stood still for the time-out."""
+        return self.heartbeats.stale_for(node) >= self.timeout()
+
+    def waited(self, since: float, now: float) -> float:
+        """Seconds for which something is waited for, without those in which nobody could be heard."""
+        return 0.0 if self.heartbeats.blind(now) else now - max(since, self.heartbeats.started)
+
+    def outlived(self, node: str, partner: str) -> bool:
+        """Whether a renewal of the partner was seen that began after the first one that the server missed."""
+        pulse = self.heartbeats.pulses.get(node)
+        missed = (pulse.changed_at if pulse else self.heartbeats.started) + self.interval()
+        return self.heartbeats.renewed_since(partner, missed)
+
     def report(self, node: str) -> OSSStatus | None:
         """What the server's agent reported, if we have at least the report that its lease names."""
         oss, beat = self.osses.get(node), self.beat(node)
