@@ -178,7 +178,7 @@ def _wrong(view: View, fo: Failover, c: Campaign, progress: DrillProgress, now: 
         if view.heartbeats.stale_for(node) >= view.timeout() or view.boot(node) != progress.boot_id:
             return f"{node} did not survive the loss of {names} alone: its other feed does not carry it"
         return ""
-    if now - c.last_ack > 3 * view.timeout() + 5.0:
+    if view.waited(c.last_ack, now) > 3 * view.timeout() + 5.0:
         return f"{node} goes on living without {names}: the feeds are not its own, or it has others"
     return ""
 

@@ -36,6 +36,7 @@ from ostkeeper.core.ending import (
     valid_answer,
 )
 from ostkeeper.core.events import Effect
+from ostkeeper.core.power import Feed
 from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import assign, write_failover, write_pair
@@ -299,11 +300,12 @@ def tail(view: View, fo: Failover, now: float) -> list[Effect]:
         return write_failover(view, fo, message, phase="Recovering")
     if fo.phase == "Recovering":
         return _recovering(view, fo, now)
-    if fo.phase == "PoweringOn":
-        return write_failover(view, fo, f"{fo.spec.node} was given its slot back", phase="Complete")
     if fo.phase in TERMINAL or fo.phase == "":
         return []
-    return write_failover(view, fo, "the pair no longer names this Failover", phase="Aborted")
+    shots = fo.status.shots if fo.status else ()
+    cut = ", ".join(str(Feed(s.device_name, s.outlet)) for s in shots)
+    left = f"; {cut} was ordered off and is not ordered on by it any more" if cut else ""
+    return write_failover(view, fo, f"the pair no longer names this Failover{left}", phase="Aborted")
 
 
 def _recovering(view: View, fo: Failover, now: float) -> list[Effect]:

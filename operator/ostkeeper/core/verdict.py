@@ -175,7 +175,7 @@ def witnesses_of(view: View, node: str, now: float) -> Witnesses:
         lustre=_lustre(view, node, now),
         shared=ailing.shared(view, node, partner, now),
         partner=F if view.fresh(partner, now) and view.heartbeats.renewed_since(partner, missed) else S,
-        fenced=_fenced(view, node),
+        fenced=_fenced(view, node) and not view.held_by(node),  # after a Restart it is judged by what is seen
         absent=_absent(view, node, partner, now),
         holds=bool(view.held_by(node)),
         lasting=view.heartbeats.stale_for(node) >= view.timeout() + DISK_LAG,
