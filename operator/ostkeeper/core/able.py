@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
+from ostkeeper.api.osspair import Assignment, ReleasedWarrant
 from ostkeeper.core import budget
 from ostkeeper.core.acts import ASKS_FOR, Act
 from ostkeeper.core.power import Feed
@@ -50,6 +51,15 @@ def _soaking(view: View, partner: str, now: float) -> str:
         view.wake_by(now + soak - well)
         return f"{partner} was fenced in {entry.failover} and has not been well for partnerSoak ({soak:g}s) yet"
     return ""
+
+
+def released(view: View, a: Assignment) -> ReleasedWarrant | None:
+    """The server's own report that it carried out exactly this Release."""
+    report = view.target_report(a.node, a.target)
+    done = report.released if report else None
+    if a.intent != "Release" or done is None or done.epoch != a.epoch:
+        return None
+    return ReleasedWarrant(node=a.node, epoch=done.epoch, dirty=done.dirty)
 
 
 def partner_fenced(view: View, partner: str) -> bool:

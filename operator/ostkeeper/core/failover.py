@@ -20,6 +20,7 @@ from ostkeeper.core.able import (
     claimed,
     not_unasked,
     partner_unable,
+    released,
     unanswered,
 )
 from ostkeeper.core.blocked import blocked
@@ -101,7 +102,7 @@ def _awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]
 def _reason_gone(view: View, fo: Failover, verdict: str) -> str:
     """Why the question is moot."""
     if fo.spec.evidence.verdict == "ReleaseOverdue":
-        overdue = any(a.intent == "Release" for a in view.held_by(fo.spec.node))
+        overdue = any(a.intent == "Release" and released(view, a) is None for a in view.held_by(fo.spec.node))
         return "" if overdue else f"{fo.spec.node} has let go"
     if verdict in ("Healthy", "Degraded"):
         return f"{RETURNED}: {fo.spec.node} is {verdict}"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Evidence, Failover
-from ostkeeper.api.osspair import Assignment, Noted, ReleasedWarrant, Warrant
+from ostkeeper.api.osspair import Assignment, Noted, Warrant
 from ostkeeper.api.ost import OST
-from ostkeeper.core.able import partner_unable, unanswered
+from ostkeeper.core.able import partner_unable, released, unanswered
 from ostkeeper.core.acts import ASKS_FOR, OPENS, Act
 from ostkeeper.core.ailing import settled
 from ostkeeper.core.campaign import Campaign
@@ -202,15 +202,6 @@ def _lapse(view: View, fo: Failover) -> list[Effect]:
     return write_failover(
         view, fo, "an answer lapsed; asking again", phase="AwaitingApproval", asked=asked, evidence=digest
     )
-
-
-def released(view: View, a: Assignment) -> ReleasedWarrant | None:
-    """The server's own report that it carried out exactly this Release."""
-    report = view.target_report(a.node, a.target)
-    done = report.released if report else None
-    if a.intent != "Release" or done is None or done.epoch != a.epoch:
-        return None
-    return ReleasedWarrant(node=a.node, epoch=done.epoch, dirty=done.dirty)
 
 
 def moving(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:

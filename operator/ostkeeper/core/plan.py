@@ -13,6 +13,7 @@ from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import PairRef
 from ostkeeper.api.phases import ORDERLY, TERMINAL
 from ostkeeper.core import adoption, ailing, budget, drill, ending, failover, fencing, opening, orderly
+from ostkeeper.core.able import released
 from ostkeeper.core.armed import armed
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import CreateOSS, Effect, Prepare, ProveWatch
@@ -218,7 +219,7 @@ def watch(view: View, now: float) -> list[Effect]:
     if view.pair.status is None:
         return effects
     for a in view.pair.status.assignments:
-        if a.intent == "Release":
+        if a.intent == "Release" and released(view, a) is None:
             view.moving.setdefault(a.target, now)
         else:
             view.moving.pop(a.target, None)
