@@ -82,6 +82,10 @@ FREEZING = frozenset(
 """What keeps a server that has power from writing to what it holds, now or soon: not beside a liar."""
 FORGETTING = frozenset({"agent-forgets", "agent-corrupt", "host-other-board"})
 """Not beside etcd restored: then nobody would know of the higher epoch."""
+FROZEN = frozenset(
+    {"host-hangs", "host-panics", "disks-stall", "disks-lost", "disk-errors", "mounts-slow", "mounts-hang"}
+)
+"""What lets an owner's MMP stand still: not beside somebody who mounts by hand."""
 ANSWERS = ("Failover", "Failover", "Failover", "Restart", "Dismiss", "ConfirmDead", "Failback")
 EDITS = (
     "{pair}.mode=Observe",
@@ -128,6 +132,8 @@ def fits(kind: str, beside: Iterable[str]) -> bool:
 def _excludes(kind: str, other: str) -> bool:
     if kind in BLINDING:
         return other in FREEZING or other in BLINDING
+    if kind == "hand-mount":
+        return other in FROZEN
     return kind == "etcd-restored" and (other in FORGETTING or other == "etcd-restored")
 
 

@@ -21,6 +21,7 @@ from ostkeeper.api.ost import OST
 from ostkeeper.api.phases import ANSWERABLE, ORDERLY
 
 if TYPE_CHECKING:
+    from ostkeeper.sim.hosts import Host
     from ostkeeper.sim.world import World
 
 WHO = "ann"
@@ -159,6 +160,7 @@ class People:
         if regressed:
             self._adopt(pair)
         self._accept_boards(pair)
+        self._try_by_hand(pair)
         open_ = self._world.store.find(Failover, f"{pair.metadata.namespace}/{pair.status.active_failover}")
         if open_ is not None and open_.phase in ANSWERABLE:
             self._reply(open_)
@@ -180,6 +182,16 @@ class People:
             wanted = (*accepted, BoardAcceptance(node=board.node, system_uuid=real))
             if real != board.system_uuid and wanted != pair.spec.accept_boards:
                 self.edit_spec(OSSPair, pair.key, accept_boards=wanted)
+
+    def _try_by_hand(self, pair: OSSPair) -> None:
+        """What a refusal advises where nobody's mark is known any more: mount it by hand, and unmount it."""
+        assert pair.status is not None
+        for oss in self._world.store.every(OSS):
+            refused = [t.target for t in oss.status.targets if t.reason == "ForeignMark"] if oss.status else []
+            host = self._world.hosts.get(oss.name)
+            for target in refused if host and oss.name in pair.servers and host.running else ():
+                if host and not any(other.could_write(target) for other in self._world.hosts.values()):
+                    _mount_and_unmount(host, target)
 
     def _reply(self, failover: Failover) -> None:
         """First what is offered first; when the same is asked again and again, something else."""
@@ -207,6 +219,15 @@ class People:
         for server in pair.servers:
             if not self._world.hosts[server].boot:
                 self._world.devices.power_by_hand(server)
+
+
+def _mount_and_unmount(host: Host, target: str) -> None:
+    def mounted(why: str) -> None:
+        if not why:
+            host.table.umount(target, lambda _: None)
+
+    if target not in host.table.mounts:
+        host.table.mount(target, f"/mnt/by-hand-{target}", mounted, by_hand=True)
 
 
 def _bare(meta: ObjectMeta) -> ObjectMeta:
