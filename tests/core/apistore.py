@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from ostkeeper.api.common import Resource
-from ostkeeper.core import referee
+from ostkeeper.api.failover import Failover
+from ostkeeper.core import invariants, referee
 from ostkeeper.core.events import Outcome
 
 ResourceT = TypeVar("ResourceT", bound=Resource)
@@ -36,6 +37,8 @@ class ApiStore:
         self.objects: dict[tuple[str, str], Resource] = {}
         self.watcher: Watcher = lambda _: None
         self.refusals: list[str] = []
+        self.broken: list[str] = []
+        """Which invariants were broken by what was committed."""
 
     def find(self, kind: type[ResourceT], name: str) -> ResourceT | None:
         """The object of this kind and name; there is one namespace in this world."""
@@ -91,6 +94,7 @@ class ApiStore:
         after = before.model_copy(update={"status": status})
         try:
             _judge(before, after)
+            self.broken += invariants.committed(before, after, lambda failover: self.find(Failover, failover))
             return Outcome.OK, self.put(after), ""
         except (RefusedError, ValidationError) as refusal:
             return self._refused(refusal)

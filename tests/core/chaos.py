@@ -112,6 +112,7 @@ def check(world: World) -> None:
     """What has to hold at every moment."""
     assert not world.floor.overlaps
     assert not world.store.refusals
+    assert not world.store.broken
     assert all(server.stops == 0 for server in world.floor.servers.values())
 
 

@@ -120,6 +120,7 @@ def end_of(world: World) -> tuple[object, ...]:
 def check(world: World) -> None:
     assert not world.floor.overlaps
     assert not world.store.refusals
+    assert not world.store.broken
     assert all(s.stops == 0 for s in world.floor.servers.values())
 
 

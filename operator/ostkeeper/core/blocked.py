@@ -28,8 +28,8 @@ def blocked(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     if back or aborting(view, fo):
         return [] if view.busy else abort(view, fo, c, back or why_aborting(fo), now)
     approval = valid_answer(view, fo, now)
-    if approval is not None and not view.busy:
-        return _answered_blocked(view, fo, c, approval, now)
+    if approval is not None:
+        return [] if view.busy else _answered_blocked(view, fo, c, approval, now)
     if not view.busy and unanswered(view, now):
         asked = fencing.ask_term(view, now)
         if asked:

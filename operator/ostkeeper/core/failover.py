@@ -282,7 +282,7 @@ def _powering_on(view: View, fo: Failover, c: Campaign, now: float) -> list[Effe
     if fs.shots:
         if not power_on(view, fo, c, now, effects):
             return effects
-        view.powered_on[fo.spec.node] = now
+        view.note_powered_on(fo.spec.node, now)
         message = f"{fo.spec.node} was ordered on and boots{still_off(view, fo, c)}"
         return write_failover(view, fo, message, phase="PoweringOn", shots=())
     if view.fresh(fo.spec.node, now) and view.boot(fo.spec.node) != fs.certificate.boot_id:

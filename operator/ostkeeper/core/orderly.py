@@ -268,7 +268,7 @@ def intents(view: View, now: float) -> list[Effect]:
         ost = view.ost(a.target)
         if ost is None or a.target in view.blocked_targets():
             continue
-        if ost.spec.desired == "Unmounted" and a.intent == "Serve":
+        if ost.spec.desired == "Unmounted" and a.intent in ("Serve", "Hold"):
             assignments = assign(assignments, [a.target], epoch, intent="Release")
             said.append(f"{a.target}: desired is Unmounted")
         elif ost.spec.desired == "Mounted" and a.intent in ("Release", "Hold"):

@@ -196,7 +196,7 @@ def _rejoin(view: View, now: float) -> list[Effect]:
         effects: list[Effect] = []
         if not ending.power_on(view, fo, view.rejoin, now, effects):
             return effects
-        view.powered_on[entry.node] = now
+        view.note_powered_on(entry.node, now)
         return write_failover(view, fo, f"{entry.node} was powered on as a standby", phase="Complete", shots=())
     return []
 

@@ -75,7 +75,7 @@ class View:
     approvals: dict[str, float] = field(default_factory=dict)
     """When a person's answer was first seen, by the evidence that it names."""
     moving: dict[str, float] = field(default_factory=dict)
-    """When an orderly Release was first seen, by target."""
+    """Since when a Release is seen that its server has not reported as carried out, by target."""
     motionless: dict[tuple[str, str], float] = field(default_factory=dict)
     """By server and target: since when a disk stands still, or is unreadable, under the living server that has it mounted."""
     unhealthy: dict[tuple[str, str, str], float] = field(default_factory=dict)
@@ -117,6 +117,12 @@ class View:
     def wake_by(self, at: float) -> None:
         """Plan again at this second, at the latest."""
         self.wake = min(self.wake, at)
+
+    def note_powered_on(self, node: str, now: float) -> None:
+        """This leader has powered a server on: what this step made of it before does not hold any more."""
+        self.powered_on[node] = now
+        if self.memo is not None:
+            self.memo.pop(node, None)
 
     @property
     def status(self) -> OSSPairStatus | None:

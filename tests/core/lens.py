@@ -1,0 +1,129 @@
+"""What stands between the world and the operator's eyes: observations are dropped, delayed, repeated, older, or reordered.
+
+Here: how one event is told otherwise than it happened. Not here: which properties hold all the same (`test_properties`).
+Answers to the operator's own requests are never lost here (`World.write_hook` does that): only what it watches.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.world import Operator, World
+from ostkeeper.core import events as e
+
+WATCHED = ("Beat oss1", "Beat oss2", "OSSPair", "OSS oss1", "OSS oss2", "Failover", "OST", "FenceDevice", "Node")
+"""What an operator watches, by the name that `subject` gives it."""
+Tell = Callable[[Operator | None, e.Event], None]
+
+
+def subject(event: e.Event) -> str:
+    """What an observation is about; empty: the answer to a request, or no observation."""
+    match event:
+        case e.Beaten(beat):
+            return f"Beat {beat.node}"
+        case e.Seen(obj):
+            return f"OSS {obj.name}" if obj.kind == "OSS" else obj.kind
+        case e.NodeSeen():
+            return "Node"
+        case _:
+            return ""
+
+
+@dataclass(frozen=True)
+class Window:
+    """From one second to another, what becomes of one kind of observation: dropped, delayed, or told as first seen."""
+
+    what: str
+    begins: float
+    ends: float
+    fate: str
+
+
+def stale(world: World, windows: list[Window], delay: float = 7.0) -> None:
+    """The operator's watches are blind, late or show old versions, in these windows."""
+    tell: Tell = world.tell
+    first: dict[str, e.Event] = {}
+
+    def told(op: Operator | None, event: e.Event) -> None:
+        about = subject(event)
+        if not about:
+            tell(op, event)
+            return
+        key = f"{about} {event.object.name}" if isinstance(event, e.Seen) else about
+        oldest, at = first.setdefault(key, event), world.now - world.zero
+        fate = next((w.fate for w in windows if w.what == about and w.begins <= at < w.ends), "")
+        if fate == "dropped":
+            return
+        if fate == "delayed":
+            world.clock.after(delay, lambda: tell(op, event))
+            return
+        tell(op, oldest if fate == "old" else event)
+
+    world.tell = told  # type: ignore[method-assign]
+
+
+def repeating(world: World, seed: int) -> None:
+    """Everything is told twice, and after it something that was told before: of no version is anything told anew."""
+    tell: Tell = world.tell
+    dice, past = random.Random(seed), list[e.Event]()
+
+    def told(op: Operator | None, event: e.Event) -> None:
+        tell(op, event)
+        if op is None or not isinstance(event, e.Seen | e.Beaten | e.Wrote | e.Read | e.Acked | e.PowerRead):
+            return
+        past.append(event)
+        tell(op, event)
+        tell(op, dice.choice(past))
+        tell(op, e.Tick())
+
+    world.tell = told  # type: ignore[method-assign]
+
+
+def reordering(world: World, seed: int) -> None:
+    """What arrives at one moment arrives in any order; what is about one object, and answers, keep theirs."""
+    tell: Tell = world.tell
+    dice, waiting = random.Random(seed), list[tuple[Operator, e.Event]]()
+
+    def flush() -> None:
+        batch, waiting[:] = list(waiting), []
+        queues: dict[str, list[tuple[Operator, e.Event]]] = {}
+        for op, event in batch:
+            about = f"{subject(event)} {event.object.name}" if isinstance(event, e.Seen) else subject(event)
+            queues.setdefault(about, []).append((op, event))
+        while queues:
+            about = dice.choice(sorted(queues))
+            tell(*queues[about].pop(0))
+            if not queues[about]:
+                del queues[about]
+
+    def told(op: Operator | None, event: e.Event) -> None:
+        if op is None:
+            return
+        if isinstance(event, e.Tick | e.Led):
+            tell(op, event)
+            return
+        if not waiting:
+            world.clock.after(0.0, flush)
+        waiting.append((op, event))
+
+    world.tell = told  # type: ignore[method-assign]
+
+
+def spurious(world: World) -> list[e.Effect]:
+    """The operator is woken twice after each step; returns what it then asked for, which should be nothing."""
+    asked: list[e.Effect] = []
+    tell: Tell = world.tell
+
+    def told(op: Operator | None, event: e.Event) -> None:
+        tell(op, event)
+        if op is None or not op.alive or op.frozen:
+            return
+        wake_at = op.machine.wake_at
+        for _ in range(2):
+            asked.extend(op.machine.step(e.Tick(), world.now))
+        assert op.machine.wake_at >= min(wake_at, world.now), "a spurious wake-up made it wake earlier"
+
+    world.tell = told  # type: ignore[method-assign]
+    return asked
