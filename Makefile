@@ -54,6 +54,12 @@ test: setup needs-root control-plane ## every test, the quick tiers first; under
 test-quick: build/venv.stamp ## only what needs neither root nor a control plane: decisions and simulator; 1 min
 	$(PYTEST) -n $(WORKERS) -m "scenario or sim" </dev/null
 
+RUNS ?= 1000000
+SEED ?= 1
+.PHONY: soak
+soak: build/venv.stamp ## simulated nights by the million, into build/sim.json: hours; RUNS= how many, SEED= the first
+	$(BIN)/python -m ostkeeper.sim.soak --runs $(RUNS) --seed $(SEED)
+
 .PHONY: crds
 crds: build/venv.stamp ## crds/*.yaml from the models in operator/ostkeeper/api; seconds
 	$(BIN)/python -m ostkeeper.api.crdgen crds

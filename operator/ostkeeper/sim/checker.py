@@ -123,6 +123,10 @@ class Checker:
         if source != after.phase:
             edge = edge_name(after.spec.type, source, after.phase)
             self.transitions[edge] = self.transitions.get(edge, 0) + 1
+        policy, by = after.spec.policy, after.status.answered_by
+        unasked = after.spec.type == "Failover" and by == "policy" and policy.mode != "Automatic"
+        if after.phase == "Holding" and source != "Holding" and unasked and policy.automatic_after is None:
+            self.broken("nobody was asked", f"{after.name}: mode is {policy.mode}")
         old = before.status.certificate if before and before.status else None
         if after.status.certificate is not None and old is None:
             self._certified(after, after.status.certificate)
