@@ -29,6 +29,7 @@ from ostkeeper.core.campaign import Rounds
 from ostkeeper.core.power import PowerState
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import assign, write_failover
+from ostkeeper.sim.acts import MountAct
 from ostkeeper.sim.config import Config, Settings
 from ostkeeper.sim.faults import Fault
 from ostkeeper.sim.run import simulate
