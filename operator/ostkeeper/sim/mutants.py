@@ -260,6 +260,11 @@ def _word_clears(right: Any) -> Any:
     return seal
 
 
+def _sealed(**update: Any) -> Callable[[Any], Any]:
+    """A certificate that says something else."""
+    return lambda right: lambda certificate: right(certificate.model_copy(update=update))
+
+
 def _still_whatever(right: Any) -> Any:
     def disk_report(target: Any, now: float) -> Any:
         report = right(target, now)
@@ -402,5 +407,13 @@ MUTANTS: dict[str, Mutant] = {
         "MMP is cleared though the policy says Wait", _waits, ((permission, "clearing", _clear_always),)
     ),
     "mounts-unflushed": Mutant("what is cached is not flushed", _dies, ((MountAct, "flush_cache", _no_flush),)),
+    "certifies-another-epoch": Mutant(
+        "a certificate of another Hold is used", _dies, ((fencing, "seal", _sealed(hold_epoch=41)),)
+    ),
+    "certifies-another-boot": Mutant(
+        "the boot ID is not looked at", _dies, ((fencing, "seal", _sealed(boot_id="oss1-boot-0")),)
+    ),
+    "certifies-no-disk": Mutant("no disk is read after the off", _dies, ((fencing, "seal", _sealed(disks=())),)),
+    "certifies-no-feed": Mutant("no feed is proven", _dies, ((fencing, "seal", _sealed(feeds=())),)),
 }
 """By name."""
