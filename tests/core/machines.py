@@ -71,6 +71,7 @@ class Mount:
     done: bool = False
     cleared: bool = False
     foreign: bool = False
+    done_at: float = -100000.0
 
 
 @dataclass
@@ -142,6 +143,8 @@ class Floor:
         self.servers = {s.name: s for s in servers}
         self.devices = {d.name: d for d in devices}
         self.disks = {t: Disk(t) for t in targets}
+        self.recovery_time = 0.0
+        """Seconds that clients need to reconnect to what was just mounted; 0: no Lustre, no recovery."""
         self.overlaps: list[str] = []
         """Every moment at which a second server began to mount what another could still write to."""
 
@@ -264,7 +267,7 @@ class Floor:
 
         def done() -> None:
             if server.boots == boot and server.system in ("running", "hung") and server.mounts.get(target) is mount:
-                mount.done = True
+                mount.done, mount.done_at = True, self.clock.now
                 disk.dirty, disk.mark, disk.moved_at = True, server.name, self.clock.now
 
         self.clock.after(wait + MOUNT_TIME, done)
@@ -319,7 +322,10 @@ class Floor:
         if target in server.releasing:
             state = "Unmounting"
         errors, child = server.errors and mount.done, not mount.done
-        return TargetReport(target=target, state=state, epoch=mount.epoch, child=child, errors=errors)
+        recovery = ""
+        if self.recovery_time and mount.done:
+            recovery = "COMPLETE" if self.clock.now >= mount.done_at + self.recovery_time else "RECOVERING"
+        return TargetReport(target=target, state=state, epoch=mount.epoch, child=child, errors=errors, recovery=recovery)
 
     def answer(self, server: Server, value: str, failover: str, level: int, seen_at: float) -> NonceAnswer:
         """The answer to a nonce: read after it was seen."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core import mishaps
+from core import lost, mishaps, upkeep
 from core.apistore import RefusedError
 from core.interrupted import begin
 from core.machines import Mount
@@ -88,11 +88,15 @@ def world_of(given: str, start: str = "") -> World:
     failover = how.pop("failover")
     if confirm := how.pop("confirm"):
         failover["confirm"] = confirm
-    if start:
+    played = start.startswith("lost after ")
+    if start and not played:
         return begin(build(**how, **failover), start, happen)
-    if "not adopted" not in fresh:
-        return at_rest(**how, **failover)
-    world = build(**how, adopted=False, **failover)
+    world = at_rest(**how, **failover) if "not adopted" not in fresh else _new(build(**how, adopted=False, **failover), fresh)
+    return lost.begin(world, start, happen) if played else world
+
+
+def _new(world: World, fresh: list[str]) -> World:
+    """A pair that nobody has adopted yet."""
     for phrase in fresh:
         if found := re.fullmatch(r"(\w+) has (OST\w+) mounted", phrase):
             target = f"scratch-{found[2]}"
@@ -347,6 +351,7 @@ VERBS: list[tuple[str, Act]] = [
     (r"another object claims a feed of (oss\d)", _claim),
     (r"nothing else claims it any more", _unclaim),
     *mishaps.VERBS,
+    *upkeep.VERBS,
 ]
 
 

@@ -127,7 +127,7 @@ def _mounted(view: View, node: str, target: str) -> bool:
 
 
 def _place(view: View, ost: OST, living: list[str]) -> str | None:
-    """Where a target is mounted, else where it was assigned, else its home; None while anything could still write to it.
+    """Where a target is mounted, else where it was assigned, else where it is wanted; None while anything could write to it.
 
     A silent server keeps what it was assigned: nobody has asked it, and only its death moves that elsewhere.
     """
@@ -142,7 +142,18 @@ def _place(view: View, ost: OST, living: list[str]) -> str | None:
         return None
     if mounted:
         return mounted[0]
-    return old.node if old is not None and old.node in view.servers else ost.spec.home_node
+    if old is not None and old.node in view.servers:
+        return old.node
+    if ost.spec.home_node not in view.servers:
+        return None
+    place = view.wanted_at(ost)
+    return None if place in living and _written(view, living, ost.target) else place
+
+
+def _written(view: View, living: list[str], target: str) -> bool:
+    """Whether a living server sees its disk being written: somebody has it mounted who has not said so."""
+    answers = [oss.status.nonce for n in living if (oss := view.osses.get(n)) and oss.status]
+    return any(d.target == target and d.state == "Advancing" for a in answers if a for d in a.disks)
 
 
 def boards(view: View) -> tuple[Board, ...] | None:

@@ -102,12 +102,14 @@ def _awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]
 def _reason_gone(view: View, fo: Failover, verdict: str) -> str:
     """Why the question is moot."""
     if fo.spec.evidence.verdict == "ReleaseOverdue":
-        overdue = any(a.intent == "Release" and released(view, a) is None for a in view.held_by(fo.spec.node))
+        if verdict == "Failed":
+            return f"{fo.spec.node} did not let go, and now it is Failed: that is another question"
+        overdue = any(a.intent == "Release" and not released(view, a) for a in view.held_by(fo.spec.node))
         return "" if overdue else f"{fo.spec.node} has let go"
     if verdict in ("Healthy", "Degraded"):
         return f"{RETURNED}: {fo.spec.node} is {verdict}"
-    if fo.spec.evidence.verdict == "Isolated" and verdict == "Failed":
-        return f"{fo.spec.node} was, as Isolated, and now it is Failed: that is another question"
+    if fo.spec.evidence.verdict in ("Isolated", "Sick") and verdict == "Failed":
+        return f"{fo.spec.node} was {fo.spec.evidence.verdict}, and now it is Failed: that is another question"
     return "" if view.held_by(fo.spec.node) else f"{fo.spec.node} holds no target any more"
 
 

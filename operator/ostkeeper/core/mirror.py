@@ -188,7 +188,11 @@ def _unassigned(view: View, target: str, problem: str) -> tuple[str, str]:
             "Refused",
             f"mounted on {' and '.join(mounted)} at once: stop it on one of them without unmounting, e2fsck it",
         )
-    return ("Refused", problem) if problem else ("Pending", "never assigned to a server yet")
+    if problem:
+        return "Refused", problem
+    if not mounted and any(d.state == "Advancing" for n in view.servers if (d := view.disks(n).get(target))):
+        return "Pending", "its disk is being written, and no agent says that it has it mounted: find out who has"
+    return "Pending", "never assigned to a server yet"
 
 
 def _foreign(view: View, target: str) -> str:

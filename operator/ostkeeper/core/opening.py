@@ -17,30 +17,46 @@ from ostkeeper.api.failover import (
     PolicySnapshot,
     Type,
 )
+from ostkeeper.api.osspair import Noted
 from ostkeeper.core import budget
-from ostkeeper.core.able import claimed, not_unasked
-from ostkeeper.core.acts import OPENS
+from ostkeeper.core.able import claimed, foreign, not_unasked, released
+from ostkeeper.core.acts import OPENS, Act
 from ostkeeper.core.armed import armed, wiring_trusted
 from ostkeeper.core.events import Effect
 from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import write_failover, write_pair
 
+OVERDUE = "ReleaseOverdue"
+"""What a Failover is about when a living server does not let go."""
+
 
 def decide(view: View, now: float) -> list[Effect]:
     """Open a Failover for a server that has failed, unless it was asked about already or nothing can be done."""
     for node in view.servers:
-        overdue = release_overdue(view, node, now)
-        verdict = verdict_of(view, node, now)
-        if not overdue and verdict.act not in OPENS:
+        asks = _question(view, node, now)
+        if asks is None or not view.held_by(node) or claimed(view, node):
             continue
-        if not view.held_by(node) or noted(view, node, "Failover") or claimed(view, node):
+        verdict, sentence = asks
+        if _asked_already(view, node, verdict):
             continue
         if now < view.reopen_at.get(node, now):
             view.wake_by(view.reopen_at[node])
             continue
-        return reserve(view, node, overdue or verdict.sentence)
+        return reserve(view, node, sentence)
     return []
+
+
+def _question(view: View, node: str, now: float) -> tuple[str, str] | None:
+    """What a Failover of the server would be about, and why; None: about nothing. A death comes before all else."""
+    verdict = verdict_of(view, node, now)
+    if verdict.act is Act.FENCE:
+        return verdict.name, verdict.sentence
+    overdue = release_overdue(view, node, now, by_hand=False)
+    if overdue:
+        return OVERDUE, overdue
+    gone = verdict.name == "Sick" and not view.fresh(node, now) and verdict.witnesses.lasting
+    return (verdict.name, verdict.sentence) if verdict.act in OPENS or gone else None
 
 
 def noted(view: View, node: str, type_: Type) -> bool:
@@ -49,14 +65,27 @@ def noted(view: View, node: str, type_: Type) -> bool:
     return status is not None and any(n.node == node and n.type == type_ for n in status.noted)
 
 
-def release_overdue(view: View, node: str, now: float) -> str:
-    """A living server that does not let go: it has to be shot, and a person says so."""
+def _asked_already(view: View, node: str, verdict: str) -> bool:
+    """The same question; that a server does not let go is another one than that it is dead."""
+    assert view.status is not None
+    notes = [n for n in view.status.noted if n.node == node and n.type == "Failover"]
+    return any(about_release(view, n) == (verdict == OVERDUE) for n in notes)
+
+
+def about_release(view: View, note: Noted) -> bool:
+    """Whether what was noted is that a living server does not let go."""
+    fo = view.failovers.get(note.failover)
+    return fo is not None and fo.spec.evidence.verdict == OVERDUE
+
+
+def release_overdue(view: View, node: str, now: float, *, by_hand: bool = True) -> str:
+    """A living server that does not let go. `by_hand=False`: of what it could let go of, and what may end in a shot."""
     assert view.pair is not None
     limit = seconds(view.pair.spec.failover.release_timeout)
     late = []
     for a in view.held_by(node):
         since = view.moving.get(a.target)
-        if a.intent != "Release" or since is None:
+        if a.intent != "Release" or since is None or released(view, a) or (foreign(view, a) and not by_hand):
             continue
         if now - since >= limit:
             late.append(a.target)
@@ -145,14 +174,10 @@ def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
 def failed(view: View, now: float) -> Failover | None:
     """The draft for a server that has failed, cannot let go, or was left in Hold by an interrupted Failover."""
     for node in view.servers:
-        if not view.held_by(node):
+        asks = _question(view, node, now)
+        if asks is None or not view.held_by(node):
             continue
-        overdue = release_overdue(view, node, now)
-        verdict = verdict_of(view, node, now)
-        if overdue:
-            evidence = evidence_of(view, verdict, node, now)
-            evidence = evidence.model_copy(update={"verdict": "ReleaseOverdue", "sentence": overdue})
-            return draft(view, "Failover", node, evidence)
-        if verdict.act in OPENS:
-            return draft(view, "Failover", node, evidence_of(view, verdict, node, now))
+        evidence = evidence_of(view, verdict_of(view, node, now), node, now)
+        verdict, sentence = asks
+        return draft(view, "Failover", node, evidence.model_copy(update={"verdict": verdict, "sentence": sentence}))
     return None

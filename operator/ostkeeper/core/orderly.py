@@ -12,7 +12,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Evidence, Failover
 from ostkeeper.api.osspair import Assignment, Noted, Warrant
 from ostkeeper.api.ost import OST
-from ostkeeper.core.able import partner_unable, released, unanswered
+from ostkeeper.core.able import foreign, partner_unable, released, unanswered
 from ostkeeper.core.acts import ASKS_FOR, OPENS, Act
 from ostkeeper.core.ailing import settled
 from ostkeeper.core.campaign import Campaign
@@ -50,12 +50,9 @@ def wish(view: View, a: Assignment, ost: OST, now: float) -> Wish | None:
     home, mode = ost.spec.home_node, view.pair.spec.failover.mode
     if home not in view.servers or a.node not in view.servers:
         return None
-    want = view.pair.partner_of(home) if ost.spec.serve_from == "Partner" else home
-    other = view.pair.partner_of(want)
-    why = f"serveFrom is {ost.spec.serve_from}"
-    if view.in_maintenance(want) and not view.in_maintenance(other):
-        want, why = other, f"{want} is in maintenance"
+    want = view.wanted_at(ost)
     if a.node != want and (want != home or view.in_maintenance(a.node)):
+        why = f"{a.node} is in maintenance" if view.in_maintenance(a.node) else f"serveFrom is {ost.spec.serve_from}"
         return Wish(a.target, a.node, want, "Switchover", why, asks=False)
     if verdict_of(view, a.node, now).act is Act.MOVE and view.fresh(a.node, now):
         return _away_from_sick(view, a, asks=mode != "Automatic", now=now)
@@ -132,6 +129,8 @@ def _wanted_elsewhere(view: View, now: float) -> list[Wish]:
     for a in sorted(view.status.assignments, key=lambda a: a.target):
         ost = view.ost(a.target)
         if ost is None or ost.spec.desired != "Mounted" or a.target in view.blocked_targets() or a.intent != "Serve":
+            continue
+        if foreign(view, a):
             continue
         w = wish(view, a, ost, now)
         if w is not None:
@@ -212,7 +211,8 @@ def moving(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     assert view.status is not None
     source, to = fo.spec.node, fo.spec.partner
     overdue = release_overdue(view, source, now)
-    lost = "" if view.fresh(source, now) or verdict_of(view, source, now).name == "Suspect" else f"{source} is gone"
+    seen = verdict_of(view, source, now)
+    lost = "" if view.fresh(source, now) or seen.name == "Suspect" else f"{source} does not answer: {seen.sentence}"
     if overdue or lost:
         return write_failover(view, fo, overdue or lost, phase="Aborted")
     waiting = unanswered(view, now)
@@ -223,6 +223,9 @@ def moving(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     if not left:
         return write_pair(view, f"{fo.name}: all moved", epoch=view.status.epoch + 1, active_failover="")
     epoch = view.status.epoch + 1
+    if not view.fresh(to, now) and view.heartbeats.stale_for(to) < view.timeout():
+        view.wake_by(now + 1.0)
+        return []
     unable = partner_unable(view, to, tuple(a.target for a in left), now)
     assignments, why = _step(view, left, mine, to, epoch, unable)
     if assignments is None:

@@ -163,10 +163,11 @@ def _forget(view: View, now: float) -> list[Effect]:
         if verdict_of(view, n, now).name == "Healthy" and not opening.release_overdue(view, n, now)
     }
     wishes = {(w.node, w.type) for w in orderly.wishes(view, now)}
+    leaving = {node for node, _ in wishes} | {a.node for a in view.status.assignments if a.intent == "Release"}
     noted = tuple(
         n
         for n in view.status.noted
-        if (n.type == "Failover" and n.node not in healthy)
+        if (n.type == "Failover" and (n.node not in healthy or (n.node in leaving and opening.about_release(view, n))))
         or (n.type == orderly.SICK and orderly.emptied(view, now))
         or (n.node, n.type) in wishes
     )

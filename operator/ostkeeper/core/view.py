@@ -226,6 +226,14 @@ class View:
         """Whether a person is emptying the server."""
         return self.pair is not None and node in self.pair.spec.maintenance
 
+    def wanted_at(self, ost: OST) -> str:
+        """Where a target ought to be served: home, or the partner by serveFrom, or while that server is in maintenance."""
+        assert self.pair is not None
+        home = ost.spec.home_node
+        want = self.pair.partner_of(home) if ost.spec.serve_from == "Partner" else home
+        other = self.pair.partner_of(want)
+        return other if self.in_maintenance(want) and not self.in_maintenance(other) else want
+
     def blocked_targets(self) -> set[str]:
         """Targets that get no grant, since two objects contradict each other."""
         return {target for problem in self.problems for target in problem.targets}
