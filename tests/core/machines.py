@@ -325,7 +325,9 @@ class Floor:
         recovery = ""
         if self.recovery_time and mount.done:
             recovery = "COMPLETE" if self.clock.now >= mount.done_at + self.recovery_time else "RECOVERING"
-        return TargetReport(target=target, state=state, epoch=mount.epoch, child=child, errors=errors, recovery=recovery)
+        return TargetReport(
+            target=target, state=state, epoch=mount.epoch, child=child, errors=errors, recovery=recovery
+        )
 
     def answer(self, server: Server, value: str, failover: str, level: int, seen_at: float) -> NonceAnswer:
         """The answer to a nonce: read after it was seen."""

@@ -91,7 +91,11 @@ def world_of(given: str, start: str = "") -> World:
     played = start.startswith("lost after ")
     if start and not played:
         return begin(build(**how, **failover), start, happen)
-    world = at_rest(**how, **failover) if "not adopted" not in fresh else _new(build(**how, adopted=False, **failover), fresh)
+    world = (
+        at_rest(**how, **failover)
+        if "not adopted" not in fresh
+        else _new(build(**how, adopted=False, **failover), fresh)
+    )
     return lost.begin(world, start, happen) if played else world
 
 
