@@ -93,15 +93,6 @@ def answered(view: View, node: str) -> bool:
     return nonce is not None and nonce.value.startswith(f"{view.term}-")
 
 
-def released(view: View, a: Assignment) -> ReleasedWarrant | None:
-    """The server's own report that it carried out exactly this Release."""
-    report = view.target_report(a.node, a.target)
-    done = report.released if report else None
-    if a.intent != "Release" or done is None or done.epoch != a.epoch:
-        return None
-    return ReleasedWarrant(node=a.node, epoch=done.epoch, dirty=done.dirty)
-
-
 def foreign(view: View, a: Assignment) -> bool:
     """Whether somebody mounted it by hand on the server that it is assigned to: no agent will unmount that."""
     report = view.target_report(a.node, a.target)

@@ -50,7 +50,9 @@ def returned(view: View, fo: Failover, c: Campaign, now: float) -> str:
         return "" if c.shots or fo.spec.evidence.verdict in fencing.LIVING else _stirs(view, fo, c, now)
     if dead and pulse.beat.boot_id != dead:
         return f"{RETURNED}: {node} runs in another boot, {pulse.beat.boot_id}"
-    if fo.spec.evidence.verdict in fencing.LIVING and fo.spec.evidence.verdict != "Sick":  # opened as its agent was gone
+    if (
+        fo.spec.evidence.verdict in fencing.LIVING and fo.spec.evidence.verdict != "Sick"
+    ):  # opened as its agent was gone
         return ""
     complete = c.shots and math.isfinite(c.last_ack) and all(shot.ok for shot in c.shots.values())
     if fo.phase == "Fencing" and complete:
