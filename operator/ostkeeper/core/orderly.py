@@ -165,11 +165,49 @@ def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
     if fo.spec.policy.mode == "Observe":
         return write_failover(view, fo, f"would move {message}", phase="Observed")
     digest = evidence_digest(fo.spec.evidence, 1)
-    if any(w.asks for w in wishes(view, now) if w.target in fo.spec.targets):
+    if _unseen(view, now):
+        return []
+    if _asks(view, fo, now):
         question = f"{message}. Failback (to let them move) or Dismiss?"
         return write_failover(view, fo, question, phase="AwaitingApproval", evidence=digest, asked=1)
     update = {"evidence": digest, "answer": fo.spec.type, "answered_by": "policy"}
     return write_failover(view, fo, message, phase="Relocating", **update)
+
+
+def _unseen(view: View, now: float) -> bool:
+    """Whether a server may still turn out to live: a new leader, or a late heartbeat. What a move is for is not known then."""
+    unseen = any(not view.fresh(n, now) and not view.silent(n) for n in view.servers)
+    if unseen:
+        view.wake_by(now + 1.0)
+    return unseen
+
+
+def _asks(view: View, fo: Failover, now: float) -> bool:
+    """Whether a person decides. A reason that a new leader cannot see yet (its soak begins anew) asks, unless policy does not."""
+    assert view.pair is not None
+    mine = [w for w in wishes(view, now) if w.target in fo.spec.targets]
+    if mine:
+        return any(w.asks for w in mine)
+    return fo.spec.type != "Failback" or view.pair.spec.failback.mode == "Manual"
+
+
+def _stands(view: View, fo: Failover, now: float) -> bool:
+    """Whether there is still a reason to ask: also where a new leader's soak begins anew, and home is in the boot that soaked."""
+    if any(w.target in fo.spec.targets for w in wishes(view, now)):
+        return True
+    to, targets = fo.spec.partner, fo.spec.targets
+    if fo.spec.type != "Failback" or view.boot(to) != fo.spec.evidence.partner_boot_id:
+        return False
+    away = [
+        a
+        for a in view.held_by(fo.spec.node)
+        if a.target in targets and (o := view.ost(a.target)) and _wants(view, o, to)
+    ]
+    return bool(away) and not partner_unable(view, to, targets, now)
+
+
+def _wants(view: View, ost: OST, to: str) -> bool:
+    return ost.spec.desired == "Mounted" and view.wanted_at(ost) == to
 
 
 def awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
@@ -178,7 +216,9 @@ def awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         return []
     if any(verdict_of(view, n, now).act in OPENS for n in view.servers if view.held_by(n)):
         return write_failover(view, fo, "a server has failed: that comes first", phase="Aborted")
-    if not any(w.target in fo.spec.targets for w in wishes(view, now)):
+    if _unseen(view, now):
+        return []
+    if not _stands(view, fo, now):
         return write_failover(view, fo, "the reason for the move is gone", phase="Aborted")
     approval = valid_answer(view, fo, now)
     if approval is None:
@@ -210,6 +250,10 @@ def moving(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     assert view.pair is not None
     assert view.status is not None
     source, to = fo.spec.node, fo.spec.partner
+    mine = [a for a in view.status.assignments if a.target in fo.spec.targets]
+    left = [a for a in mine if a.node == source]
+    if not left:
+        return write_pair(view, f"{fo.name}: all moved", epoch=view.status.epoch + 1, active_failover="")
     overdue = release_overdue(view, source, now)
     seen = verdict_of(view, source, now)
     lost = "" if view.fresh(source, now) or seen.name == "Suspect" else f"{source} does not answer: {seen.sentence}"
@@ -218,10 +262,6 @@ def moving(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     waiting = unanswered(view, now)
     if waiting:
         return ask_term(view, now)
-    mine = [a for a in view.status.assignments if a.target in fo.spec.targets]
-    left = [a for a in mine if a.node == source]
-    if not left:
-        return write_pair(view, f"{fo.name}: all moved", epoch=view.status.epoch + 1, active_failover="")
     epoch = view.status.epoch + 1
     if not view.fresh(to, now) and view.heartbeats.stale_for(to) < view.timeout():
         view.wake_by(now + 1.0)
