@@ -328,8 +328,8 @@ def _answers_twice(world: World, answer: str) -> None:
     world.people.will_answer(cast("Answer", answer), times=2)
 
 
-def _edit(world: World, words: str) -> Undo:
-    """`NAME.field=value` of a pair, an OST or a device."""
+def _edit(world: World, words: str) -> Undo | None:
+    """`NAME.field=value` of a pair, an OST or a device; nothing, while it is deleted."""
     name, _, rest = words.partition(".")
     field, _, value = rest.partition("=")
     key = f"{NAMESPACE}/{name}"
@@ -340,7 +340,7 @@ def _edit(world: World, words: str) -> Undo:
             world.people.edit(kind, key, field, value)
             spec = before.spec  # type: ignore[attr-defined]
             return lambda: world.people.take_back(kind, key, spec)
-    raise ValueError(f"{words}: there is no pair, OST or device {key}")
+    return None
 
 
 _DELETED: Mapping[str, type[Resource]] = {kind.kind: kind for kind in (OST, OSSPair, FenceDevice, Failover, OSS)}
