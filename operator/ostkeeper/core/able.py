@@ -46,9 +46,9 @@ def _soaking(view: View, partner: str, now: float) -> str:
     if view.boot(partner) == entry.boot_id:
         return f"{partner} was fenced in {entry.failover} and has not been seen in a later boot"
     soak = seconds(view.pair.spec.failover.partner_soak)
-    well = now - view.well_since.get(partner, now)
-    if well < soak:
-        view.wake_by(now + soak - well)
+    soaked = view.well_since.get(partner, now) + soak
+    if now < soaked:
+        view.wake_by(soaked)
         return f"{partner} was fenced in {entry.failover} and has not been well for partnerSoak ({soak:g}s) yet"
     return ""
 
@@ -141,6 +141,8 @@ def _paused(view: View, failover: Failover, waited: float, now: float) -> str:
 
 def _fuse(view: View, failover: Failover, waited: float, now: float) -> str:
     fuse = view.heartbeats.fuse(failover.spec.node, now)
+    if fuse:
+        view.stay_awake()  # the leases of other pairs close it
     return f"the fuse is open: {fuse}" if fuse else ""
 
 

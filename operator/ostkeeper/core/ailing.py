@@ -99,7 +99,7 @@ def errors(view: View, node: str) -> tuple[str, ...]:
 
 def stalled(view: View, node: str, now: float) -> tuple[str, ...]:
     """Targets whose disks have stood still under this server for STALL_PATIENCE."""
-    return tuple(t for (n, t), since in view.motionless.items() if n == node and now - since >= STALL_PATIENCE)
+    return tuple(t for (n, t), since in view.motionless.items() if n == node and now >= since + STALL_PATIENCE)
 
 
 def conditions(view: View, node: str, now: float) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ def conditions(view: View, node: str, now: float) -> tuple[str, ...]:
     return tuple(
         f"{w.type} is {w.status}"
         for w in wanted
-        if (since := view.unhealthy.get((node, w.type, w.status))) is not None and now - since >= seconds(w.duration)
+        if (since := view.unhealthy.get((node, w.type, w.status))) is not None and now >= since + seconds(w.duration)
     )
 
 

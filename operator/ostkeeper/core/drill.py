@@ -30,7 +30,10 @@ def refused(view: View, now: float) -> list[Effect]:
     if request is None or view.status is None or any(w.id == request.id for w in view.status.wiring):
         return []
     why = _refusal(view, request.node, request.level, now)
-    if not why or now < view.led_at + 2 * view.timeout():
+    if not why:
+        return []
+    if now < view.led_at + 2 * view.timeout():
+        view.stay_awake()
         return []
     entry = Wiring(
         node=request.node, level=request.level, id=request.id, proven=False, fingerprint="", message=f"refused: {why}"

@@ -39,7 +39,10 @@ def valid_answer(view: View, fo: Failover, now: float) -> Approval | None:
     if approval is None or status is None or approval.evidence != status.evidence:
         return None
     seen = view.approvals.setdefault(f"{fo.name}/{approval.evidence}", now)
-    return approval if now - seen <= seconds(fo.spec.policy.valid_for) else None
+    if now - seen > seconds(fo.spec.policy.valid_for):
+        return None
+    view.stay_awake()  # it waits until what stands against it is gone, or it lapses
+    return approval
 
 
 def returned(view: View, fo: Failover, c: Campaign, now: float) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from ostkeeper.core.events import Beat
 
+LATE_AFTER = 1.5
+"""Intervals without a renewal after which one is overdue."""
 CANARY_INTERVAL = 1.0
 """Seconds between two renewals of the canary when nobody asks for one."""
 CANARY_GAP = 3.0
@@ -127,20 +129,22 @@ class Heartbeats:
         """Whether a lease of that server was ever seen."""
         return node in self.pulses
 
+    def seen_at(self, node: str) -> float:
+        """When the last change was seen, or the clocks last started again."""
+        pulse = self.pulses.get(node)
+        return pulse.changed_at if pulse else self.started
+
     def stale_for(self, node: str) -> float:
         """Seconds for which the lease is proven to have stood still: no longer than the canary reaches."""
-        pulse = self.pulses.get(node)
-        since = pulse.changed_at if pulse else self.started
-        return max(0.0, self.horizon - since)
+        return max(0.0, self.horizon - self.seen_at(node))
 
     def unseen_for(self, node: str, now: float) -> float:
         """Seconds since the last change was seen, proven or not. For lateness, never for death."""
-        pulse = self.pulses.get(node)
-        return max(0.0, now - (pulse.changed_at if pulse else self.started))
+        return max(0.0, now - self.seen_at(node))
 
     def late(self, node: str, interval: float, now: float) -> bool:
         """Whether a renewal is overdue: over one and a half intervals."""
-        return self.unseen_for(node, now) > 1.5 * interval
+        return self.unseen_for(node, now) > LATE_AFTER * interval
 
     def renewed_since(self, node: str, moment: float) -> bool:
         """Whether a renewal was seen that began after `moment`.

@@ -77,7 +77,7 @@ def emptied(view: View, now: float) -> str:
     the day is counted from when this leader saw it first, so it is a day at least.
     """
     found = next((n.failover for n in view.status.noted if n.type == SICK), "") if view.status else ""
-    return found if found and now - view.noted_at.get(found, now) < DAY else ""
+    return found if found and now < view.noted_at.get(found, now) + DAY else ""
 
 
 def watch(view: View, now: float) -> None:
@@ -103,9 +103,10 @@ def _failback(view: View, a: Assignment, home: str, now: float) -> Wish | None:
     """Home again, once the home server has been well for `soak`; a person decides while it may be sick again any moment."""
     assert view.pair is not None
     policy = view.pair.spec.failback
-    well, soak = now - view.well_since.get(home, now), seconds(policy.soak)
-    if well < soak:
-        view.wake_by(now + soak - well)
+    soak = seconds(policy.soak)
+    soaked = view.well_since.get(home, now) + soak
+    if now < soaked:
+        view.wake_by(soaked)
         return None
     why, before = f"{home} has been well for {soak:g}s", emptied(view, now)
     why += f", and {before} has emptied a sick server of this pair within a day" if before else ""

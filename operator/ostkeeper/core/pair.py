@@ -1,6 +1,7 @@
-"""The pair machine: events in, effects out. It keeps the view, and asks `plan` what comes next.
+"""The pair machine: events in, effects out. It keeps the view, and asks `plan` what comes next where anything changed.
 
-Here: what each event does to the view. Not here: any decision.
+Here: what each event does to the view, and whether it changes any of it. Not here: any decision; which plan may be skipped
+(`signs`), and what an effect has to pass (`gate`).
 """
 
 from __future__ import annotations
@@ -30,14 +31,17 @@ from ostkeeper.core.events import (
     Outcome,
     PoliciesTried,
     PowerRead,
+    Proven,
     Read,
     Seen,
     Snapshot,
+    Tick,
     Wrote,
 )
 from ostkeeper.core.heartbeats import Heartbeats, newer
 from ostkeeper.core.plan import plan
 from ostkeeper.core.power import PowerState
+from ostkeeper.core.signs import calm, late_at, signs_of
 from ostkeeper.core.view import View
 
 RETRY = 0.3
@@ -52,37 +56,56 @@ class PairMachine:
     def __init__(self, key: str, heartbeats: Heartbeats) -> None:
         self.view = View(key, heartbeats)
         self.wake_at = math.inf
+        """When a Tick is due. It may be early, and then changes nothing; it is never late."""
+        self._planned: tuple[object, ...] | None = None
+        """The signs on which the last plan asked for nothing; None: the next event is planned on."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event in; return what is to be done. Raises InvariantBroken rather than break a safety rule."""
-        self._take(event, now)
-        self.view.wake = math.inf
-        self.view.memo = {}
-        effects = plan(self.view, now)
+        changed = self._take(event, now)
+        view = self.view
+        seen = signs_of(view, now)
+        if self._rests(changed, seen, now):
+            if now >= self.wake_at:
+                self.wake_at = min(view.wake, late_at(view, now))
+            return []
+        view.wake, view.awake, view.memo = math.inf, False, {}
+        effects = plan(view, now)
         if effects:
-            gate.leave(self.view, effects, now)
-        self.view.memo = None
-        self.wake_at = self.view.wake
+            gate.leave(view, effects, now)
+        view.memo = None
+        self.wake_at = min(view.wake, late_at(view, now))
+        self._planned = None if effects or view.awake or not calm(view) else seen
         return effects
 
-    def _take(self, event: Event, now: float) -> None:
+    def _rests(self, changed: bool, signs: tuple[object, ...], now: float) -> bool:
+        """Whether a plan would ask for nothing, as the last one did."""
+        return not changed and signs == self._planned and now < self.view.wake
+
+    def _take(self, event: Event, now: float) -> bool:
+        """Take it into the view. Whether that changes anything that a plan looks at, beside the leases' signs."""
         match event:
-            case Seen(obj):
-                self._absorb(obj, now)
-            case Gone(kind, key):
-                self._gone(kind, key)
             case Beaten(beat):
                 self._beaten(beat)
+                return False
+            case Proven() | Tick():
+                return False
+            case Seen(obj):
+                return self._absorb(obj, now)
             case NodeSeen(node):
-                self._node(node, now)
+                return self._node(node, now)
             case Claims(problems):
-                self.view.problems = problems
+                changed, self.view.problems = self.view.problems != problems, problems
+                return changed
+            case PoliciesTried(in_force):
+                changed, self.view.policies = self.view.policies is not in_force, in_force
+                return changed
+            case Gone(kind, key):
+                self._gone(kind, key)
             case Led(term):
                 self._led(term, now)
             case Deposed():
                 self._deposed()
-            case PoliciesTried(in_force):
-                self.view.policies = in_force
             case Wrote():
                 self._wrote(event, now)
             case Read():
@@ -91,8 +114,7 @@ class PairMachine:
                 self._acked(event, now)
             case PowerRead():
                 self._power(event, now)
-            case _:
-                pass
+        return True
 
     def _led(self, term: str, now: float) -> None:
         """A new term: every clock starts again, and nothing that was seen in an earlier one counts."""
@@ -106,28 +128,24 @@ class PairMachine:
         self.view.term = ""
         self.view.campaign = None
 
-    def _absorb(self, obj: Resource, now: float) -> None:
-        """Replace an object by a newer state of itself."""
+    def _absorb(self, obj: Resource, now: float) -> bool:
+        """Replace an object by a newer state of itself. Whether it was one."""
         view = self.view
         match obj:
-            case OSSPair():
-                if view.pair is None or _later(obj, view.pair):
-                    view.pair = obj
-            case OST():
-                if _later(obj, view.osts.get(obj.name)):
-                    view.osts[obj.name] = obj
-            case OSS():
-                if _later(obj, view.osses.get(obj.name)):
-                    view.osses[obj.name] = obj
-                    self._uptime(obj, now)
-            case FenceDevice():
-                if _later(obj, view.devices.get(obj.name)):
-                    view.devices[obj.name] = obj
-            case Failover():
-                if _later(obj, view.failovers.get(obj.name)):
-                    view.failovers[obj.name] = obj
+            case OSSPair() if _later(obj, view.pair):
+                view.pair = obj
+            case OST() if _later(obj, view.osts.get(obj.name)):
+                view.osts[obj.name] = obj
+            case OSS() if _later(obj, view.osses.get(obj.name)):
+                view.osses[obj.name] = obj
+                self._uptime(obj, now)
+            case FenceDevice() if _later(obj, view.devices.get(obj.name)):
+                view.devices[obj.name] = obj
+            case Failover() if _later(obj, view.failovers.get(obj.name)):
+                view.failovers[obj.name] = obj
             case _:
-                pass
+                return False
+        return True
 
     def _uptime(self, oss: OSS, now: float) -> None:
         told = f"{oss.status.boot_id}/{oss.status.uptime_seconds}" if oss.status else ""
@@ -161,11 +179,15 @@ class PairMachine:
         if pulse.moved and pulse.changed_at > c.began and fo.spec.evidence.boot_id in ("", beat.boot_id):
             c.beat_at = pulse.changed_at
 
-    def _node(self, node: NodeState, now: float) -> None:
-        before = self.view.nodes.get(node.name)
-        self.view.nodes[node.name] = node
+    def _node(self, node: NodeState, now: float) -> bool:
+        """A Node. Whether that says anything new: of a server that renews its lease only its conditions do."""
+        view = self.view
+        before = view.nodes.get(node.name)
+        view.nodes[node.name] = node
         if before is not None and before.heartbeat != node.heartbeat:
-            self.view.node_moved[node.name] = now
+            view.node_moved[node.name] = now
+        same = before is not None and (before.ready, before.conditions) == (node.ready, node.conditions)
+        return not (same and view.fresh(node.name, now))
 
     def _wrote(self, event: Wrote, now: float) -> None:
         view = self.view

@@ -1,7 +1,8 @@
 """What comes next for one pair: the first thing that wants to be done, in this order.
 
 Here: the order. Each step is a function of the view and `now`; it returns effects, or nothing and the next one is asked.
-Not here: the steps themselves.
+A plan that would do nothing is not made: a step that waits for a moment says so by `View.wake_by`, one that looks at what
+is not the pair's own by `View.stay_awake` (the whole rule: `signs`). Not here: the steps themselves.
 """
 
 from __future__ import annotations
@@ -143,7 +144,10 @@ def _objects(view: View, now: float) -> list[Effect]:
     effects: list[Effect] = []
     for node in view.servers:
         key = f"create OSS {node}"
-        if node in view.osses or key in view.mirrors or now < view.mirror_retry.get(key, 0.0):
+        if node in view.osses or key in view.mirrors:
+            continue
+        if now < view.mirror_retry.get(key, 0.0):
+            view.wake_by(view.mirror_retry[key])
             continue
         op = view.mirrors[key] = view.next_op()
         effects.append(CreateOSS(op, node, PairRef(namespace=view.pair.metadata.namespace, name=view.pair.name)))
@@ -171,15 +175,23 @@ def _forget(view: View, now: float) -> list[Effect]:
         or (n.type == orderly.SICK and orderly.emptied(view, now))
         or (n.node, n.type) in wishes
     )
-    soak = seconds(view.pair.spec.failover.partner_soak)
     fenced = tuple(
         f
         for f in view.status.fenced
-        if f.node not in healthy or view.boot(f.node) == f.boot_id or now - view.well_since.get(f.node, now) < soak
+        if f.node not in healthy or view.boot(f.node) == f.boot_id or _soaks(view, f.node, now)
     )
     if noted == view.status.noted and fenced == view.status.fenced:
         return []
     return write_pair(view, "well again", noted=noted, fenced=fenced)
+
+
+def _soaks(view: View, node: str, now: float) -> bool:
+    """Whether a server has not been well for partnerSoak yet."""
+    assert view.pair is not None
+    soaked = view.well_since.get(node, now) + seconds(view.pair.spec.failover.partner_soak)
+    if now < soaked:
+        view.wake_by(soaked)
+    return now < soaked
 
 
 def _rejoin(view: View, now: float) -> list[Effect]:
@@ -242,10 +254,8 @@ def _watch_server(view: View, node: str, now: float) -> list[Effect]:
         view.well_boot[node] = view.boot(node)
         if verdict.name == "Healthy":
             view.well_since[node] = now
-    unseen, limit = view.heartbeats.unseen_for(node, now), view.timeout()
     if view.fresh(node, now):
         view.suspicions.pop(node, None)
-        view.wake_by(now + 1.5 * view.interval() - unseen + 0.001)
         return []
     effects: list[Effect] = []
     suspicion = view.suspicions.get(node)
@@ -256,9 +266,10 @@ def _watch_server(view: View, node: str, now: float) -> list[Effect]:
     elif not suspicion.armed and not (view.status and view.status.active_failover):
         reasons = view.trust[-1][1]
         view.suspicions[node] = Suspicion(suspicion.since, not reasons, reasons)
-    if view.heartbeats.stale_for(node) < limit:
-        if unseen < limit:
-            view.wake_by(now + limit - unseen + 0.001)
+    if view.heartbeats.stale_for(node) < view.timeout():
+        silent_at = view.heartbeats.seen_at(node) + view.timeout()
+        if now < silent_at:
+            view.wake_by(silent_at + 0.001)
         elif now >= view.prove_at:
             view.prove_at = now + PROVE_EVERY
             view.wake_by(view.prove_at)

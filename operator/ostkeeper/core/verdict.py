@@ -252,15 +252,23 @@ def _absent(view: View, node: str, partner: str, now: float) -> bool:
     limit = seconds(view.pair.spec.failover.boot_timeout)
     pulse = view.heartbeats.pulses.get(node)
     if node in view.powered_on and now - view.powered_on[node] < limit:
+        view.wake_by(view.powered_on[node] + limit)
         return pulse is None or pulse.changed_at < view.powered_on[node] or not pulse.moved
     moved = pulse is not None and pulse.moved
     report, seen = view.report(partner), view.uptime_seen.get(partner)
     if report is None or seen is None:
-        return not moved and now - view.led_at < limit
+        return not moved and _within(view, view.led_at + limit, now)
     booted = seen[1] - report.uptime_seconds
     if pulse is not None and moved and pulse.changed_at > booted:
         return False
-    return now - booted < limit
+    return _within(view, booted + limit, now)
+
+
+def _within(view: View, end: float, now: float) -> bool:
+    """Whether a moment is still to come; when it has come, the verdict may be another."""
+    if now < end:
+        view.wake_by(end)
+    return now < end
 
 
 def describe(view: View, verdict: Verdict, node: str, now: float) -> tuple[Witness, ...]:

@@ -1,6 +1,7 @@
 """What the pair machine knows: the objects as last seen, the clocks, and what this leader saw with its own eyes.
 
 Here: indices and questions about them. Not here: what follows from the answers (`verdict`, `plan`, `failover`).
+Who adds a question that depends on time, or on anything but the view: `signs` has the rule by which a plan wakes for it.
 Everything in `View` but the objects dies with the leader's term: a new one starts every clock again.
 """
 
@@ -107,7 +108,9 @@ class View:
     """Not before this second are the agents asked again where the targets are that could not be placed."""
     mirror_retry: dict[str, float] = field(default_factory=dict)
     wake: float = math.inf
-    """When something is due, set anew by each plan."""
+    """When something is due, set anew by each plan. Whose renewal will be overdue when is not part of it: `signs`."""
+    awake: bool = False
+    """Whether the last plan rests on what neither an event, nor `wake`, nor a sign of a lease tells: see `signs`."""
 
     def next_op(self) -> int:
         """A number that no request of this machine had before."""
@@ -123,6 +126,10 @@ class View:
         self.powered_on[node] = now
         if self.memo is not None:
             self.memo.pop(node, None)
+
+    def stay_awake(self) -> None:
+        """Plan on the next event, whatever it is: what was made of the view may change without a sign (see `signs`)."""
+        self.awake = True
 
     @property
     def status(self) -> OSSPairStatus | None:

@@ -1,0 +1,70 @@
+"""Whether a plan may be skipped: nothing that it looks at has changed since the last one.
+
+Most events are heartbeats, proofs of the watch and ticks that change nothing. After a plan that asked for nothing, the next
+one is made only when one of these is so:
+
+* an event changed the view (`PairMachine` says so for each kind of event);
+* a *sign* changed: what a plan makes of the two leases and of what all pairs share, `signs_of`;
+* `View.wake` has passed: the plan said by `wake_by` when something is due;
+* the plan said `stay_awake`, or a Failover is open in a phase that is not in `CALM`.
+
+So this is the rule for all that is decided, in whatever module. What a step looks at changes in four ways only. With an
+event: nothing is to be done. With time (an age, a soak, a time-out): `wake_by` for the moment, on the branch that waits.
+With a lease: only by its signs, which are not its age and not the moment of its last renewal. With anything else, such as
+the leases of other pairs' servers: `stay_awake`. And a plan that was made twice on the same view asks for nothing the second
+time. `tests/core/test_signs.py` holds a machine that skips plans against one that plans on every event.
+
+Not here: what a plan does.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ostkeeper.core.heartbeats import LATE_AFTER
+from ostkeeper.core.verdict import DISK_LAG
+from ostkeeper.core.view import DISK_READING_MAX_AGE, View
+
+CALM = ("AwaitingApproval", "Blocked")
+"""Phases that wait, for a person or a device, and may do so for hours. In all others every event is planned on."""
+
+
+def signs_of(view: View, now: float) -> tuple[object, ...]:
+    """What a plan makes of the leases, and who is out of all pairs. While it stays the same, a renewal changes nothing."""
+    servers, interval, timeout = view.servers, view.interval(), view.timeout()
+    heartbeats = view.heartbeats
+    found: list[object] = [heartbeats.started, heartbeats.blind(now)]
+    found += heartbeats.out.items()
+    for place, node in enumerate(servers):
+        pulse = heartbeats.pulses.get(node)
+        changed_at = heartbeats.started
+        if pulse is not None:
+            beat, changed_at = pulse.beat, pulse.changed_at
+            reads = beat.disk_age is not None and beat.disk_age <= DISK_READING_MAX_AGE
+            found += (pulse.moved, beat.boot_id, view.report(node) is not None, reads)
+            if pulse.moved and now - changed_at <= LATE_AFTER * interval:
+                continue
+        stale, silent = heartbeats.horizon - changed_at, now >= changed_at + timeout
+        partner_lives = heartbeats.renewed_since(servers[1 - place], changed_at + interval)
+        found += (silent, stale >= timeout, stale >= timeout + DISK_LAG, partner_lives)
+    return tuple(found)
+
+
+def late_at(view: View, now: float) -> float:
+    """When the next renewal will be overdue; infinity where none is awaited."""
+    wait = LATE_AFTER * view.interval()
+    due = math.inf
+    for node in view.servers:
+        pulse = view.heartbeats.pulses.get(node)
+        if pulse is not None and pulse.moved and now - pulse.changed_at <= wait:
+            due = min(due, pulse.changed_at + wait + 0.001)
+    return due
+
+
+def calm(view: View) -> bool:
+    """Whether no Failover is open, or one that waits."""
+    status = view.status
+    if status is None or not status.active_failover:
+        return True
+    failover = view.active
+    return failover is not None and failover.phase in CALM
