@@ -366,7 +366,10 @@ class OSSPairStatus(Model):
 
     def assignment(self, target: str) -> Assignment | None:
         """Who may mount the target, if anybody was ever told."""
-        return next((a for a in self.assignments if a.target == target), None)
+        for assignment in self.assignments:
+            if assignment.target == target:
+                return assignment
+        return None
 
 
 class OSSPair(Resource):
@@ -398,7 +401,7 @@ class OSSPair(Resource):
     @property
     def servers(self) -> tuple[str, ...]:
         """The names of the two servers, as declared."""
-        return tuple(node.name for node in self.spec.nodes)
+        return tuple([node.name for node in self.spec.nodes])
 
     def partner_of(self, server: str) -> str:
         """The other server. Raises ValueError for a server that is not of this pair."""

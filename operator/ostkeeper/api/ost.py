@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -69,6 +70,11 @@ class Backend(Model):
         return self.zfs.dataset if self.zfs else ""
 
 
+@lru_cache(maxsize=4096)
+def _target_name(file_system: str, index: int) -> str:
+    return f"{file_system}-OST{index:04x}"
+
+
 class OSTSpec(Model):
     """What people and Git declare. The operator never writes it."""
 
@@ -98,7 +104,7 @@ class OSTSpec(Model):
     @property
     def target(self) -> str:
         """The Lustre target name, such as scratch-OST000a."""
-        return f"{self.file_system}-OST{self.index:04x}"
+        return _target_name(self.file_system, self.index)
 
 
 class OSTStatus(Model):

@@ -5,15 +5,29 @@ Here: trust in feeds, wiring and agents. Each function returns the reasons again
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import Level
 from ostkeeper.api.phases import ORDERLY
 from ostkeeper.core.digest import digest
 from ostkeeper.core.view import View
 
+ARMED = "/armed"
+"""Its place in `View.memo`, in which the servers have theirs."""
+
 
 def armed(view: View) -> list[str]:
-    """Why Automatic would act as Manual now."""
+    """Why Automatic would act as Manual now. Several ask for it in one step, in which it does not change."""
+    if view.memo is None:
+        return _armed(view)
+    if ARMED not in view.memo:
+        view.memo[ARMED] = _armed(view)
+    reasons: list[str] = view.memo[ARMED]
+    return reasons
+
+
+def _armed(view: View) -> list[str]:
     pair, status = view.pair, view.status
     if pair is None or status is None:
         return ["the pair has no status yet"]
@@ -85,19 +99,16 @@ def _lies(view: View, node: str, device: FenceDevice, outlet: str) -> list[str]:
     return []
 
 
-def spellings(uuid: str) -> set[str]:
+@lru_cache(maxsize=1024)
+def spellings(uuid: str) -> frozenset[str]:
     """The three spellings of one system UUID: as sent, as ipmitool reverses it, as SMBIOS mixes it. Bare hexadecimal."""
     bare = uuid.replace("-", "").lower()
     if len(bare) != 32:
-        return {bare}
+        return frozenset({bare})
     raw = bytes.fromhex(bare)
     smbios = raw[3::-1] + raw[5:3:-1] + raw[7:5:-1] + raw[8:]
-    return {
-        bare,
-        raw[::-1].hex(),
-        smbios.hex(),
-        (raw[::-1][3::-1] + raw[::-1][5:3:-1] + raw[::-1][7:5:-1] + raw[::-1][8:]).hex(),
-    }
+    mixed = raw[::-1][3::-1] + raw[::-1][5:3:-1] + raw[::-1][7:5:-1] + raw[::-1][8:]
+    return frozenset({bare, raw[::-1].hex(), smbios.hex(), mixed.hex()})
 
 
 def _board(view: View, node: str, device: FenceDevice) -> list[str]:
@@ -128,6 +139,11 @@ def fingerprint(view: View, node: str, level: Level) -> str:
 
 def fingerprint_of(node: str, level: str, feeds: list[list[str]], board: str) -> str:
     """The same of what a Failover took a snapshot of: device, outlet, UID and address of each feed."""
+    return _fingerprint(node, level, tuple(tuple(feed) for feed in feeds), board)
+
+
+@lru_cache(maxsize=1024)
+def _fingerprint(node: str, level: str, feeds: tuple[tuple[str, ...], ...], board: str) -> str:
     return digest([node, level, feeds, board])[:16]
 
 

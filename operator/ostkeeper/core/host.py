@@ -297,8 +297,8 @@ class HostMachine:
             self._wake(self._began + REPORT_AT_LATEST)
             return
         self._withhold(now)
-        status = status_of(host, now)
-        due = self._reported is None or status != self._reported or now >= self._report_again_at
+        status = status_of(host, now, self._reported)
+        due = status is not self._reported or now >= self._report_again_at
         if not due or (self._reported is None and now < self._report_again_at):
             self._wake(self._report_again_at)
             return

@@ -6,9 +6,10 @@ operator writes Ready), `uptimeSeconds` (the shell stamps it: it would make ever
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
-from ostkeeper.api.oss import OSSStatus, TargetReport
+from ostkeeper.api.oss import OSSStatus, Released, TargetReport
 from ostkeeper.core import permission
 from ostkeeper.core.hoststate import Host, Target
 from ostkeeper.core.nonces import disk_report
@@ -16,41 +17,80 @@ from ostkeeper.core.nonces import disk_report
 State = Literal["Unmounted", "Mounting", "Mounted", "Unmounting", "ForeignMount", "Failed", "Refused", "Unknown"]
 
 
-def status_of(host: Host, now: float) -> OSSStatus:
-    """The whole status. Nothing is validated: all of it comes from typed values."""
+def status_of(host: Host, now: float, before: OSSStatus | None = None) -> OSSStatus:
+    """The whole status; `before` itself where that says the same. Nothing is validated: all of it is typed already."""
     known = [target for _, target in sorted(host.targets.items()) if target.ost is not None]
     server, refuses = host.server, permission.refuses_everything(host)
-    return OSSStatus.model_construct(
-        boot_id=server.boot_id,
-        system_uuid=server.system_uuid,
-        agent_version=server.version,
-        agent_start=server.agent_start,
-        epoch_seen=host.epoch_seen(),
-        nonce=host.answer,
-        targets=tuple(_target(host, target) for target in known),
-        disks=tuple(disk_report(target, now) for target in known),
-        peer=host.peer,
-        hazards=host.hazards,
-        refusal=": ".join(refuses)[:1024] if refuses else "",
-    )
+    said: dict[str, Any] = {
+        "boot_id": server.boot_id,
+        "system_uuid": server.system_uuid,
+        "agent_version": server.version,
+        "agent_start": server.agent_start,
+        "epoch_seen": host.epoch_seen(),
+        "nonce": host.answer,
+        "targets": tuple([_target(host, target) for target in known]),
+        "disks": tuple([disk_report(target, now) for target in known]),
+        "peer": host.peer,
+        "hazards": host.hazards,
+        "refusal": ": ".join(refuses)[:1024] if refuses else "",
+    }
+    if before is not None and all(_same(getattr(before, name), value) for name, value in said.items()):
+        return before
+    return OSSStatus.model_construct(**said)
+
+
+def _same(one: object, other: object) -> bool:
+    return one is other or one == other
 
 
 def _target(host: Host, target: Target) -> TargetReport:
     state, said = _state(host, target)
     record = host.record(target.name) if target.mounts else None
+    return _target_report(
+        target.name,
+        state,
+        any(mount.read_only for mount in target.mounts),
+        _errors(target),
+        _epoch(host, target),
+        record.mark[:64] if record else "",
+        target.child,
+        target.released,
+        said[0][:64],
+        said[1][:1024],
+        target.failures,
+        target.cleared and bool(target.mounts),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _target_report(
+    name: str,
+    state: State,
+    read_only: bool,
+    errors: bool,
+    epoch: int,
+    mark: str,
+    child: bool,
+    released: Released | None,
+    reason: str,
+    message: str,
+    failures: int,
+    cleared: bool,
+) -> TargetReport:
+    """Made once, and shared by all reports that say the same: models are frozen."""
     return TargetReport.model_construct(
-        target=target.name,
+        target=name,
         state=state,
-        read_only=any(mount.read_only for mount in target.mounts),
-        errors=_errors(target),
-        epoch=_epoch(host, target),
-        mark=record.mark[:64] if record else "",
-        child=target.child,
-        released=target.released,
-        reason=said[0][:64],
-        message=said[1][:1024],
-        failures=target.failures,
-        cleared_mmp=target.cleared and bool(target.mounts),
+        read_only=read_only,
+        errors=errors,
+        epoch=epoch,
+        mark=mark,
+        child=child,
+        released=released,
+        reason=reason,
+        message=message,
+        failures=failures,
+        cleared_mmp=cleared,
     )
 
 

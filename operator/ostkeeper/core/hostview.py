@@ -47,7 +47,9 @@ def _self_and_partner(host: Host, event: ev.HostEvent, now: float) -> None:
         case ev.Renewed(began=began):
             host.lease_until = max(host.lease_until, began + host.timeout)
         case ev.PeerSeen(boot_id=boot_id) if boot_id:
-            host.peer, host.peer_since = PeerReport.model_construct(state="Answering", boot_id=boot_id[:64]), now
+            host.peer_since = now
+            if (host.peer.state, host.peer.boot_id) != ("Answering", boot_id[:64]):
+                host.peer = PeerReport.model_construct(state="Answering", boot_id=boot_id[:64])
         case ev.PeerSeen() if host.peer_since == math.inf:
             host.peer_since = now
         case ev.HazardsSeen(hazards=hazards):

@@ -6,6 +6,8 @@ written when something changed, not because time passes.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ostkeeper.api.common import Condition
 from ostkeeper.api.oss import TargetReport
 from ostkeeper.api.osspair import Assignment, ServerState
@@ -38,11 +40,16 @@ def mirror(view: View, now: float) -> list[Effect]:
 def _pair(view: View, verdicts: dict[str, Verdict], now: float) -> list[Effect]:
     assert view.pair is not None
     assert view.status is not None
-    servers = tuple(ServerState(name=n, verdict=v.name, message=v.sentence) for n, v in verdicts.items())
+    servers = tuple(_server_state(n, v.name, v.sentence) for n, v in verdicts.items())
     conditions = pair_conditions(view, verdicts, now)
     if same(conditions, view.status.conditions) and _same_servers(servers, view.status.servers):
         return []
     return write_pair(view, "conditions", servers=servers, conditions=conditions)
+
+
+@lru_cache(maxsize=1024)
+def _server_state(name: str, verdict: str, message: str) -> ServerState:
+    return ServerState(name=name, verdict=verdict, message=message)
 
 
 def _same_servers(new: tuple[ServerState, ...], old: tuple[ServerState, ...]) -> bool:
@@ -51,6 +58,8 @@ def _same_servers(new: tuple[ServerState, ...], old: tuple[ServerState, ...]) ->
 
 def same(new: tuple[Condition, ...], old: tuple[Condition, ...]) -> bool:
     """Whether two sets of conditions say the same, whatever their times."""
+    if new == old:  # most often they are the same objects
+        return True
     return {_say(c) for c in new} == {_say(c) for c in old}
 
 
@@ -69,13 +78,7 @@ def pair_conditions(view: View, verdicts: dict[str, Verdict], now: float) -> tup
     epoch = regressed(view)
 
     def condition(type_: str, true: bool, reason: str, message: str) -> Condition:
-        return Condition(
-            type=type_,
-            status="True" if true else "False",
-            reason=reason,
-            message=message[:4096],
-            observed_generation=generation,
-        )
+        return _condition(type_, true, reason, message, generation)
 
     ready = not stalled and not moving
     return (
@@ -225,15 +228,38 @@ def _ost_effect(view: View, ost: OST, now: float) -> Effect | None:
     ]
     report = view.target_report(node, ost.target) if node else None
     recovery = report.recovery if report and state == "Recovering" else ""
-    good, person = state == wanted, state in ("Refused", "ForeignMount", "Failed")
-    generation = ost.metadata.generation
-    after = OSTStatus(
+    epoch, generation = assignment.epoch if assignment else 0, ost.metadata.generation
+    after = _ost_status(ost.target, node, ",".join(mounted), state, why, epoch, recovery, state == wanted, generation)
+    before = ost.status
+    if before is after:
+        return None
+    if before and same(after.conditions, before.conditions) and _plain(after) == _plain(before):
+        return None
+    op = _begin(view, f"OST {ost.key}", now)
+    return WriteOST(op, ost.key, ost.version, after) if op else None
+
+
+@lru_cache(maxsize=4096)
+def _ost_status(
+    target: str,
+    node: str,
+    mounted_on: str,
+    state: str,
+    why: str,
+    epoch: int,
+    recovery: str,
+    good: bool,
+    generation: int,
+) -> OSTStatus:
+    """The status that says this. Validated once, shared by all that say the same: models are frozen."""
+    person = state in ("Refused", "ForeignMount", "Failed")
+    return OSTStatus(
         observed_generation=generation,
-        target=ost.target,
+        target=target,
         node=node,
-        mounted_on=",".join(mounted),
+        mounted_on=mounted_on,
         state=state,
-        epoch=assignment.epoch if assignment else 0,
+        epoch=epoch,
         recovery=recovery,
         conditions=(
             _condition("Ready", good, state, why, generation),
@@ -241,17 +267,13 @@ def _ost_effect(view: View, ost: OST, now: float) -> Effect | None:
             _condition("Stalled", person, state, why, generation),
         ),
     )
-    before = ost.status
-    if before and same(after.conditions, before.conditions) and _plain(after) == _plain(before):
-        return None
-    op = _begin(view, f"OST {ost.key}", now)
-    return WriteOST(op, ost.key, ost.version, after) if op else None
 
 
 def _plain(s: OSTStatus) -> tuple[object, ...]:
     return (s.observed_generation, s.target, s.node, s.mounted_on, s.state, s.epoch, s.recovery)
 
 
+@lru_cache(maxsize=4096)
 def _condition(type_: str, true: bool, reason: str, message: str, generation: int) -> Condition:
     status = "True" if true else "False"
     return Condition(type=type_, status=status, reason=reason, message=message[:4096], observed_generation=generation)

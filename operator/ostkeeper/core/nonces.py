@@ -9,7 +9,10 @@ such reading of the first nonce of one failover and level: what changed before i
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ostkeeper.api.oss import DiskReport, NonceAnswer
+from ostkeeper.core.hostevents import Activity
 from ostkeeper.core.hoststate import STALLED_AFTER, Base, Host, Question, Target
 
 PATIENCE = 1.0
@@ -65,13 +68,19 @@ def answer(host: Host, now: float) -> NonceAnswer | None:
         return host.answer
     mounted = tuple(target.name for target in known if target.mounts)
     host.answered_mounted[question.nonce.value] = mounted
-    return NonceAnswer.model_construct(
-        value=question.nonce.value,
-        moved=tuple(target.name for target in known if not target.mounts and _moved(question, target)),
-        disks=tuple(_disk(question, target) for target in known),
-        children=tuple(target.name for target in known if target.child),
-        mounted=mounted,
-    )
+    moved = tuple([target.name for target in known if not target.mounts and _moved(question, target)])
+    disks = tuple([_disk(question, target) for target in known])
+    children = tuple([target.name for target in known if target.child])
+    old, value = host.answer, question.nonce.value
+    if old and (old.value, old.moved, old.disks, old.children, old.mounted) == (
+        value,
+        moved,
+        disks,
+        children,
+        mounted,
+    ):
+        return old
+    return NonceAnswer.model_construct(value=value, moved=moved, disks=disks, children=children, mounted=mounted)
 
 
 def _ready(question: Question, target: Target) -> bool:
@@ -92,7 +101,7 @@ def _moved(question: Question, target: Target) -> bool:
 
 def _disk(question: Question, target: Target) -> DiskReport:
     if target.reading is None or target.reading.began < question.seen_at:
-        return DiskReport.model_construct(target=target.name, state="Unknown")
+        return _disk_report(target.name, "Unknown", "", "", "")
     return disk_report(target, question.seen_at)
 
 
@@ -100,13 +109,14 @@ def disk_report(target: Target, now: float) -> DiskReport:
     """One disk as it is reported; `now` decides whether its last reading is too old to be worth anything."""
     reading = target.reading
     if reading is None:
-        return DiskReport.model_construct(target=target.name, state="Unknown")
+        return _disk_report(target.name, "Unknown", "", "", "")
     stalled = now - reading.began > STALLED_AFTER
     state = "Unreadable" if stalled or not reading.ok else reading.activity
-    return DiskReport.model_construct(
-        target=target.name,
-        state=state,
-        mark=reading.mark[:64],
-        block=reading.digest if state == "Still" else "",
-        uuid=reading.uuid,
-    )
+    block = reading.digest if state == "Still" else ""
+    return _disk_report(target.name, state, reading.mark[:64], block, reading.uuid)
+
+
+@lru_cache(maxsize=4096)
+def _disk_report(target: str, state: Activity, mark: str, block: str, uuid: str) -> DiskReport:
+    """Made once, and shared by all reports that say the same: models are frozen."""
+    return DiskReport.model_construct(target=target, state=state, mark=mark, block=block, uuid=uuid)
