@@ -78,6 +78,8 @@ class Settings:
     """PDUs have a sign of their own reboots."""
     watts: bool = True
     """PDUs measure the load of each outlet."""
+    late: float = 0.5
+    """The share of cut mounts of which the array lands something up to 1.5 s later."""
 
 
 Levels = Literal["pdus,bmc", "bmc,pdus", "bmc", "pdus"]

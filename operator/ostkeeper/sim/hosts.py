@@ -23,8 +23,6 @@ AGENT_AFTER = (0.5, 3.0)
 """Seconds from a running system to its agent: at least, at most."""
 LANDS_WITHIN = 1.5
 """Seconds after its end within which the array lands what a server had queued there."""
-LATE_SHARE = 0.5
-"""The share of cut mounts of which something lands late."""
 CACHED_AT_BOOT = 0.7
 """The share of disks that something reads through the page cache while a server boots."""
 
@@ -109,6 +107,8 @@ class Host:
         self.memory = Memory()
         self.hazards: tuple[str, ...] = ()
         self.table = MountTable(world, self)
+        self.late = 0.5
+        """The share of cut mounts of which something lands late."""
         self.stalled = self.lost = False
         """Its disks answer nothing at all, or errors."""
 
@@ -173,7 +173,7 @@ class Host:
             if mount.writer is not None:
                 disk = world.disks[target]
                 disk.end(mount.writer, kernel.now, clean=False)
-                if not self.lost and kernel.random.random() < LATE_SHARE:
+                if not self.lost and kernel.random.random() < self.late:
                     wait = LANDS_WITHIN * kernel.random.random()
                     kernel.after(wait, kernel.net, self._land, disk, mount.writer.mark, disk.generation)
         self.system, self.boot = "off", ""

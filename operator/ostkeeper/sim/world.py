@@ -59,7 +59,9 @@ class World:
         targets = [ost.target for ost in self.site.osts if _of(ost, pair)]
         drift = self.settings.drift
         rate = 1.0 + self.kernel.random.uniform(-drift, drift)
-        return Host(self, server, targets, self.settings.boot_time, rate)
+        host = Host(self, server, targets, self.settings.boot_time, rate)
+        host.late = self.settings.late
+        return host
 
     def _operator(self, name: str) -> OperatorShell:
         drift, random = self.settings.drift, self.kernel.random
