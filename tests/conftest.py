@@ -1,4 +1,4 @@
-"""What every test may rely on: `async def test_...` runs in an event loop of its own; nothing else is shared here.
+"""What every test may rely on: `async def test_...` runs in an event loop of its own; `--rewrite` blesses what tests wrote down.
 
 Helpers are imported by name (`from waiting import wait_for`): `tests/` is on the path. Fixtures of a subject stand in
 that subject's folder.
@@ -9,6 +9,17 @@ import inspect
 from typing import Any
 
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--rewrite` blesses what scenarios and golden files came to; the diff is reviewed like code."""
+    parser.addoption("--rewrite", action="store_true", help="write scenarios and golden files anew from what happened")
+
+
+@pytest.fixture
+def rewrite(request: pytest.FixtureRequest) -> bool:
+    """Whether to bless."""
+    return bool(request.config.getoption("--rewrite", default=False))
 
 
 @pytest.hookimpl(tryfirst=True)
