@@ -15,13 +15,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ostkeeper.sim import mutants
+from ostkeeper.sim import mutants, shrink
 from ostkeeper.sim.coverage import never_taken
 from ostkeeper.sim.figures import Figures, total, write
 from ostkeeper.sim.run import run_seed
 
 CHUNK = 50
 """Seeds that a process takes at a time."""
+SHRUNK = 3
+"""Nights that failed of which the smallest form is looked for."""
 EVERY = 1.0
 """Seconds between two lines of progress."""
 
@@ -107,6 +109,14 @@ def status(figures: Figures) -> int:
     return 0 if all(figures.mutants.values()) else 3
 
 
+def shrunk(seed: int, folder: Path) -> Path:
+    """Shrink a night that failed, and write it: moved to tests/sim/found/ it is replayed for ever."""
+    path = folder / f"seed-{seed}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(shrink.write(shrink.shrink(seed)))
+    return path
+
+
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m ostkeeper.sim.soak", description=__doc__)
@@ -124,6 +134,8 @@ def main() -> int:
     write(figures, given.out)
     print("\n".join(told(figures)))
     print(f"written: {given.out}")
+    for seed in sorted(figures.failed)[:SHRUNK]:
+        print(f"written: {shrunk(seed, given.out.parent)}")
     return status(figures)
 
 
