@@ -24,6 +24,8 @@ from ostkeeper.controller.objects import KINDS, Json, key_of
 logger = logging.getLogger(__name__)
 SWEEP_EVERY = 60.0
 """Seconds between two looks for objects that are gone, or have changed, without a word."""
+SWEEP_SOON = 10.0
+"""Seconds after the watches began at which it is looked for the first time: of a CRD that was just created they lose events."""
 LISTENING_GRACE = 5.0
 """Seconds in which a change that a LIST shows must have come by the watch, too."""
 LOOK_EVERY = 1.0
@@ -53,6 +55,8 @@ class Ears:
         self._versions: dict[tuple[str, str], str] = {}
         """The resourceVersion of each object as it was shown last."""
         self._restart = asyncio.Event()
+        self._began = 0.0
+        """When the watches began, on the loop's clock."""
         self.started: Callable[[], None] = lambda: None
         """Called whenever kopf has started, and taken the process's signals."""
 
@@ -117,6 +121,7 @@ class Ears:
             await kopf.spawn_tasks(registry=self._registry(), settings=_settings(), standalone=True, clusterwide=True)
         )
         self.started()
+        self._began = asyncio.get_running_loop().time()
         restart = asyncio.create_task(self._restart.wait(), name="restart of the watches")
         most = 0
         try:
@@ -136,8 +141,14 @@ class Ears:
     # --- what happened without a word
 
     async def _sweep_for_ever(self) -> None:
+        last = asyncio.get_running_loop().time()
         while True:
-            await asyncio.sleep(SWEEP_EVERY)
+            await asyncio.sleep(LOOK_EVERY)
+            now = asyncio.get_running_loop().time()
+            anew = last < self._began <= now - SWEEP_SOON
+            if now < last + SWEEP_EVERY and not anew:
+                continue
+            last = now
             try:
                 await self._sweep()
             except ApiError as error:
