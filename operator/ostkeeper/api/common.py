@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Self
 
@@ -105,6 +106,11 @@ class Condition(Model):
     """When `status` last changed, RFC 3339."""
     observed_generation: int = 0
     """The metadata.generation of the spec that this was judged by."""
+
+
+def condition_of(conditions: Iterable[Condition], type_: str) -> Condition | None:
+    """The condition of that type; None: nothing was said of it yet."""
+    return next((c for c in conditions if c.type == type_), None)
 
 
 Conditions = Annotated[

@@ -12,7 +12,7 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 from ostkeeper.api.common import seconds
@@ -23,6 +23,7 @@ from ostkeeper.core.events import Problem
 from ostkeeper.sim import fmea
 from ostkeeper.sim.config import Settings, Site
 from ostkeeper.sim.faults import KINDS, Fault, parse
+from ostkeeper.sim.narrate import Night
 from ostkeeper.sim.night import simulate
 
 DEFAULT_AT = "10s"
@@ -117,15 +118,20 @@ def _time(text: str, option: str) -> float:
         raise UsageError(f"{option}: {error}") from None
 
 
+def _show(output: str, told: Night | fmea.Table, page: Callable[[], str], text: Callable[[], None]) -> None:
+    """As JSON, as a page, or as text on a terminal."""
+    match output:
+        case "json":
+            sys.stdout.write(json.dumps(told.wire(), indent=1) + "\n")
+        case "html":
+            sys.stdout.write(page())
+        case _:
+            text()
+
+
 def _night(site: Site, faults: tuple[Fault, ...], settings: Settings, arguments: argparse.Namespace) -> int:
     night = simulate(site, faults, settings, arguments.seed)
-    match arguments.output:
-        case "json":
-            sys.stdout.write(json.dumps(night.wire(), indent=1) + "\n")
-        case "html":
-            sys.stdout.write(nightpage.night(site, night))
-        case _:
-            nightshow.night(site, night)
+    _show(arguments.output, night, lambda: nightpage.night(site, night), lambda: nightshow.night(site, night))
     if night.violations:
         return BROKEN
     return UNSERVED if night.unserved else FINE
@@ -133,13 +139,7 @@ def _night(site: Site, faults: tuple[Fault, ...], settings: Settings, arguments:
 
 def _fmea(site: Site, settings: Settings, output: str) -> int:
     table = fmea.analyse(site, lambda jobs: played(jobs, settings))
-    match output:
-        case "json":
-            sys.stdout.write(json.dumps(table.wire(), indent=1) + "\n")
-        case "html":
-            sys.stdout.write(nightpage.fmea(site, table))
-        case _:
-            nightshow.fmea(site, table)
+    _show(output, table, lambda: nightpage.fmea(site, table), lambda: nightshow.fmea(site, table))
     if table.broken:
         return BROKEN
     return FINE if table.ok else UNSERVED

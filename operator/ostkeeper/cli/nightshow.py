@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from ostkeeper.core.claims import pair_key
 from ostkeeper.sim.config import Site
 from ostkeeper.sim.fmea import Row
 from ostkeeper.sim.fmea import Table as Analysis
@@ -50,9 +51,7 @@ def night(site: Site, told: Night) -> None:
     """One night."""
     console = _console()
     for pair in site.pairs:
-        osts = [
-            o for o in site.osts if (o.metadata.namespace, o.spec.pair_name) == (pair.metadata.namespace, pair.name)
-        ]
+        osts = [o for o in site.osts if pair_key(o) == pair.key]
         console.print(f"{pair.key}: {' + '.join(pair.servers)}, {len(osts)} OSTs, {pair.spec.failover.mode}")
     lines = Table.grid(padding=(0, 2))
     lines.add_column(justify="right", no_wrap=True)

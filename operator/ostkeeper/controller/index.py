@@ -14,7 +14,7 @@ from ostkeeper.api import OSS, OST, Failover, FenceDevice, OSSPair
 from ostkeeper.api.common import Resource
 from ostkeeper.controller.cluster import devices_named
 from ostkeeper.controller.objects import BadObjectError, Json, Parser, key_of
-from ostkeeper.core.claims import find_problems
+from ostkeeper.core.claims import find_problems, pair_key
 from ostkeeper.core.events import Problem
 
 
@@ -60,7 +60,7 @@ class Index:
         before = self.shelf(kind.kind).get(key)
         self.shelf(kind.kind)[key] = parsed
         if isinstance(parsed, OST | Failover):
-            self.members.setdefault(_pair_named(parsed), {})[kind.kind, key] = parsed
+            self.members.setdefault(pair_key(parsed), {})[kind.kind, key] = parsed
         return parsed, was_bad is not None or before is None or _spec_stamp(before) != _spec_stamp(parsed)
 
     def drop(self, kind: str, key: str) -> Resource | None:
@@ -68,7 +68,7 @@ class Index:
         self.bad.pop((kind, key), None)
         gone: Resource | None = self.shelf(kind).pop(key, None)
         if isinstance(gone, OST | Failover):
-            self.members.get(_pair_named(gone), {}).pop((kind, key), None)
+            self.members.get(pair_key(gone), {}).pop((kind, key), None)
         return gone
 
     def _problem(self, kind: str, key: str, error: BadObjectError, raw: Json) -> tuple[Problem, str]:
@@ -89,7 +89,7 @@ class Index:
         if kind == "FenceDevice":
             return [pair.key for pair in self.pairs.values() if key in devices_named((pair,))]
         if isinstance(found, OST | Failover):
-            return [_pair_named(found)]
+            return [pair_key(found)]
         if isinstance(found, OSS):
             own = f"{found.spec.pair.namespace}/{found.spec.pair.name}"
             return list(dict.fromkeys([own, *(p.key for p in self.pairs.values() if found.name in p.servers)]))
@@ -143,10 +143,6 @@ class Index:
 
 def _spec_stamp(found: Resource) -> tuple[str, int]:
     return found.metadata.uid, found.metadata.generation
-
-
-def _pair_named(found: OST | Failover) -> str:
-    return f"{found.metadata.namespace}/{found.spec.pair_name}"
 
 
 def _guessed_target(spec: Json) -> tuple[str, ...]:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from ostkeeper.api import FenceDevice, OSSPair
 from ostkeeper.api.common import Condition, seconds
-from ostkeeper.api.fencedevice import FeedReading, FenceDeviceStatus
+from ostkeeper.api.fencedevice import FeedReading
 from ostkeeper.controller.power import Devices, UnusableError
 from ostkeeper.core.claims import device_key
 from ostkeeper.core.events import Outcome, Problem
 from ostkeeper.core.power import PowerReading, PowerState
-from ostkeeper.core.trust import FEW, Sample, Trust, add, judge, restored
+from ostkeeper.core.trust import FEW, Sample, Trust, add, judge, ready_condition, restored, status_of
 from ostkeeper.ports import Clock, Cluster, DeviceIdentity, FenceError, PowerDevice
 
 logger = logging.getLogger(__name__)
@@ -183,7 +183,15 @@ class Prober:
         due = subject.written_at + WRITE_EVERY * seconds(declared.spec.probe.interval)
         if (matters == subject.written and now < due) or not self._leading(now):
             return
-        status = self._status(subject, declared, trust, ready)
+        status = status_of(
+            declared,
+            trust,
+            ready,
+            subject.readings,
+            subject.identity.system_uuid,
+            subject.identity.model,
+            self._clock.wall(),
+        )
         written = await self._cluster.write_device(subject.key, declared.version, status)
         if written.outcome is Outcome.OK:
             subject.written, subject.written_at = matters, now
@@ -192,30 +200,7 @@ class Prober:
 
     def _ready(self, subject: Subject, declared: FenceDevice, trust: Trust) -> Condition:
         problem = self._problem_of("FenceDevice", subject.key)
-        if problem:
-            ready, reason, message = False, problem.reason, problem.message
-        elif subject.unusable:
-            ready, reason, message = False, subject.unusable.reason, str(subject.unusable)
-        else:
-            ready, reason, message = trust.ready, trust.reason, trust.message
-        return Condition(
-            type="Ready",
-            status="True" if ready else "False",
-            reason=reason,
-            message=message,
-            observed_generation=declared.metadata.generation,
-        )
-
-    def _status(self, subject: Subject, declared: FenceDevice, trust: Trust, ready: Condition) -> FenceDeviceStatus:
-        before = declared.status or FenceDeviceStatus()
-        return FenceDeviceStatus(
-            observed_generation=declared.metadata.generation,
-            system_uuid=subject.identity.system_uuid or before.system_uuid,
-            model=subject.identity.model or before.model,
-            samples=trust.samples,
-            succeeded=trust.succeeded,
-            latency_milliseconds=round(trust.latency * 1000),
-            last_probe_time=self._clock.wall(),
-            feeds=subject.readings,
-            conditions=(ready,),
-        )
+        against = (problem.reason, problem.message) if problem else None
+        if against is None and subject.unusable:
+            against = (subject.unusable.reason, str(subject.unusable))
+        return ready_condition(trust, declared.metadata.generation, against)

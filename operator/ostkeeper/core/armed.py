@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from ostkeeper.api.common import condition_of
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import Level
 from ostkeeper.api.phases import ORDERLY
@@ -78,7 +79,7 @@ def level_untrusted(view: View, node: str, level: Level) -> list[str]:
         if device is None:
             reasons.append(f"FenceDevice {feed.device_name} does not exist")
             continue
-        ready = next((c for c in device.status.conditions if c.type == "Ready"), None) if device.status else None
+        ready = condition_of(device.status.conditions, "Ready") if device.status else None
         if ready is None or ready.status != "True":
             why = f"{ready.reason}: {ready.message}" if ready else "not probed yet"
             reasons.append(f"FenceDevice {feed.device_name} is not Ready ({why})")

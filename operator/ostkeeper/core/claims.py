@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
+from ostkeeper.api.failover import Failover
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import FeedRef, OSSPair
 from ostkeeper.api.ost import OST
@@ -38,9 +39,9 @@ def find_problems(pairs: Iterable[OSSPair], osts: Iterable[OST], devices: Iterab
     )
 
 
-def pair_key(ost: OST) -> str:
-    """The key of the pair that an OST names."""
-    return f"{ost.metadata.namespace}/{ost.spec.pair_name}"
+def pair_key(found: OST | Failover) -> str:
+    """The key of the pair that an OST or a Failover names."""
+    return f"{found.metadata.namespace}/{found.spec.pair_name}"
 
 
 def device_key(pair: OSSPair, feed: FeedRef) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ostkeeper.api.common import Condition
+from ostkeeper.api.common import Condition, condition_of
 from ostkeeper.api.oss import TargetReport
 from ostkeeper.api.osspair import Assignment, ServerState
 from ostkeeper.api.ost import OST, OSTStatus
@@ -288,7 +288,7 @@ def _oss_effect(view: View, node: str, verdict: Verdict, now: float) -> Effect |
     good = verdict.name == "Healthy" and report is not None and not refusal
     reason, message = ("Refuses", refusal) if refusal else (verdict.name, verdict.sentence)
     after = _condition("Ready", good, reason, message, oss.metadata.generation)
-    before = next((c for c in oss.status.conditions if c.type == "Ready"), None) if oss.status else None
+    before = condition_of(oss.status.conditions, "Ready") if oss.status else None
     if oss.status is None or (before is not None and _say(before) == _say(after)):
         return None
     op = _begin(view, f"OSS {node}", now)

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ostkeeper.api.common import seconds
-from ostkeeper.api.fencedevice import FenceDeviceStatus, Probe
+from ostkeeper.api.common import Condition, seconds
+from ostkeeper.api.fencedevice import FeedReading, FenceDevice, FenceDeviceStatus, Probe
 
 FEW = 10
 """Until there are `sampleCount` samples, as many are enough, if none of them failed."""
@@ -83,6 +83,42 @@ def slowest_but_one_percent(latencies: Iterable[float]) -> float:
     """The 99th percentile, by nearest rank; 0 of nothing."""
     ranked = sorted(latencies)
     return ranked[math.ceil(0.99 * len(ranked)) - 1] if ranked else 0.0
+
+
+def ready_condition(trust: Trust, generation: int, against: tuple[str, str] | None = None) -> Condition:
+    """The device's Ready; `against`: reason and message of what stands against it, whatever its probes say."""
+    ready, (reason, message) = (False, against) if against else (trust.ready, (trust.reason, trust.message))
+    return Condition(
+        type="Ready",
+        status="True" if ready else "False",
+        reason=reason,
+        message=message,
+        observed_generation=generation,
+    )
+
+
+def status_of(
+    declared: FenceDevice,
+    trust: Trust,
+    ready: Condition,
+    feeds: tuple[FeedReading, ...],
+    system_uuid: str,
+    model: str = "",
+    probed: str = "",
+) -> FenceDeviceStatus:
+    """What is written down of a device. What it does not tell of itself this time is kept; `probed`: RFC 3339."""
+    before = declared.status or FenceDeviceStatus()
+    return FenceDeviceStatus(
+        observed_generation=declared.metadata.generation,
+        system_uuid=system_uuid or before.system_uuid,
+        model=model or before.model,
+        samples=trust.samples,
+        succeeded=trust.succeeded,
+        latency_milliseconds=round(trust.latency * 1000),
+        last_probe_time=probed,
+        feeds=feeds,
+        conditions=(ready,),
+    )
 
 
 def restored(status: FenceDeviceStatus | None, generation: int, probe: Probe) -> tuple[Sample, ...]:

@@ -6,6 +6,7 @@ here: whether an act may be done (`core`), what the kernel makes of it (`mountta
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +22,7 @@ STEP = (0.0005, 0.006)
 """Seconds that one step takes: at least, at most."""
 
 
-class Act:
+class Act(ABC):
     """One act under way. It ends with one answer, unless its agent ends before."""
 
     __slots__ = ("order", "run", "target")
@@ -53,9 +54,9 @@ class Act:
         else:
             step()
 
+    @abstractmethod
     def first(self) -> None:
         """The first step."""
-        raise NotImplementedError
 
     def read(self) -> Probe:
         """One reading with descriptors of its own."""
@@ -78,9 +79,9 @@ class Act:
         if self.target in self.run.host.table.children:
             self.run.look_at_locks_soon()
 
+    @abstractmethod
     def answer(self, reason: str, message: str) -> ev.HostEvent:
         """The answer; an empty reason: it is done."""
-        raise NotImplementedError
 
 
 class MountAct(Act):

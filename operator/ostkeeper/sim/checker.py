@@ -16,6 +16,7 @@ from ostkeeper.api.common import Resource
 from ostkeeper.api.failover import Certificate, Failover
 from ostkeeper.api.oss import OSS, OSSStatus
 from ostkeeper.api.osspair import OSSPair
+from ostkeeper.core.claims import pair_key
 from ostkeeper.core.hostgate import BROKEN
 from ostkeeper.core.invariants import InvariantBroken
 from ostkeeper.sim.coverage import edge_name
@@ -136,8 +137,7 @@ class Checker:
         host = self.hosts.get(certificate.node)
         if host is None or not host.boot:
             return
-        pair = f"{failover.metadata.namespace}/{failover.spec.pair_name}"
-        held = self._held.get((pair, certificate.hold_epoch), 0.0)
+        held = self._held.get((pair_key(failover), certificate.hold_epoch), 0.0)
         if host.boot == certificate.boot_id or host.boot_began < held:
             self.broken(
                 "a false certificate",

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
+from ostkeeper.core.claims import pair_key
 from ostkeeper.sim.config import Settings, Site
 from ostkeeper.sim.faults import Fault
 from ostkeeper.sim.narrate import Night
@@ -236,9 +237,7 @@ class Part:
 
 def part_of(site: Site, pair: OSSPair, *, swapped: bool = False) -> Part:
     """A pair with its OSTs and devices; `swapped`: as seen from its second server."""
-    osts = tuple(
-        o for o in site.osts if (o.metadata.namespace, o.spec.pair_name) == (pair.metadata.namespace, pair.name)
-    )
+    osts = tuple(o for o in site.osts if pair_key(o) == pair.key)
     servers = pair.servers[::-1] if swapped else pair.servers
     feeds = [f.device_name for server in servers for level in pair.fencing_of(server) for f in level.feeds]
     known = {d.name: d for d in site.devices if d.metadata.namespace == pair.metadata.namespace}

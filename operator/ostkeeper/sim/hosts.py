@@ -87,13 +87,15 @@ class Host:
         targets: Iterable[str],
         boot_time: tuple[float, float] = (40.0, 80.0),
         rate: float = 1.0,
+        late: float = 0.5,
     ) -> None:
-        """`rate`: seconds of its monotonic clock in a true second."""
+        """`rate`: seconds of its monotonic clock in a true second; `late`: the share of cut mounts of which something lands
+        late."""
         self._world = world
         self.name = name
         self.targets = tuple(targets)
         self.board = f"board-of-{name}"
-        self.boot_time, self.rate = boot_time, rate
+        self.boot_time, self.rate, self.late = boot_time, rate, late
         self.chassis = self.repaired = True
         self.powered = False
         self.system: Literal["off", "booting", "running", "hung", "panicked"] = "off"
@@ -107,8 +109,6 @@ class Host:
         self.memory = Memory()
         self.hazards: tuple[str, ...] = ()
         self.table = MountTable(world, self)
-        self.late = 0.5
-        """The share of cut mounts of which something lands late."""
         self.stalled = self.lost = False
         """Its disks answer nothing at all, or errors."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ostkeeper.api.common import Condition, Resource
+from ostkeeper.api.common import Resource, condition_of
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import OSSPair
@@ -129,8 +129,8 @@ class Narrator:
                 self.tell("verdict", server.name, f"{server.name} is {server.verdict}: {server.message}")
         for condition in ("Armed", "EpochRegressed"):
             now, then = (
-                _condition(after.status.conditions, condition),
-                _condition(old.conditions if old else (), condition),
+                condition_of(after.status.conditions, condition),
+                condition_of(old.conditions if old else (), condition),
             )
             if now and then and now.status != then.status:
                 said = f": {now.message}" if now.message else ""
@@ -162,8 +162,8 @@ class Narrator:
         self.tell("target", after.name, f"{after.name} on {new.node or 'no server'}: {new.state}")
 
     def _device(self, before: FenceDevice, after: FenceDevice) -> None:
-        old = _condition(before.status.conditions if before.status else (), "Ready")
-        new = _condition(after.status.conditions if after.status else (), "Ready")
+        old = condition_of(before.status.conditions if before.status else (), "Ready")
+        new = condition_of(after.status.conditions if after.status else (), "Ready")
         if new and old and new.status != old.status:
             said = f": {new.message}" if new.message else ""
             self.tell("trust", after.name, f"{after.name} is {'' if new.status == 'True' else 'not '}trusted{said}")
@@ -172,11 +172,7 @@ class Narrator:
 _WORD = {"Armed": "armed", "EpochRegressed": "behind what its agents have seen"}
 
 
-def _condition(conditions: tuple[Condition, ...], type_: str) -> Condition | None:
-    return next((c for c in conditions if c.type == type_), None)
-
-
 def waits_for(pairs: tuple[OSSPair, ...]) -> tuple[str, ...]:
     """What a person is needed for, as the pairs' Stalled conditions say."""
-    stalled = [(pair, _condition(pair.status.conditions, "Stalled")) for pair in pairs if pair.status]
+    stalled = [(pair, condition_of(pair.status.conditions, "Stalled")) for pair in pairs if pair.status]
     return tuple(f"{pair.name}: {c.reason}: {c.message}" for pair, c in stalled if c and c.status == "True")

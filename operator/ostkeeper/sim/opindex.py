@@ -15,7 +15,7 @@ from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
-from ostkeeper.core.claims import device_key, find_problems
+from ostkeeper.core.claims import device_key, find_problems, pair_key
 from ostkeeper.core.events import Problem
 
 
@@ -84,7 +84,7 @@ class Index:
         if kind == "FenceDevice":
             return self.pairs_of_device.get(key, [])
         if isinstance(found, OST | Failover):
-            return [f"{found.metadata.namespace}/{found.spec.pair_name}"]
+            return [pair_key(found)]
         if isinstance(found, OSS):
             own = f"{found.spec.pair.namespace}/{found.spec.pair.name}"
             return list(dict.fromkeys([own, *self.pairs_of_server.get(found.name, ())]))
@@ -130,7 +130,7 @@ class Index:
 
 
 def _names(found: OST | Failover, pair: OSSPair) -> bool:
-    return found.spec.pair_name == pair.name and found.metadata.namespace == pair.metadata.namespace
+    return pair_key(found) == pair.key
 
 
 def _feed_keys(pair: OSSPair) -> Iterator[str]:

@@ -9,6 +9,7 @@ The deadline is looked at where a packet leaves and nowhere else: what has left 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Protocol
 
@@ -97,7 +98,7 @@ class Room(Protocol):
         ...
 
 
-class Talk:
+class Talk(ABC):
     """One exchange with one device: sent again until answered or late. `answered` is called once."""
 
     __slots__ = (
@@ -171,17 +172,17 @@ class Talk:
             self.done = True
             self.tell(*answer)
 
+    @abstractmethod
     def act(self, device: Device) -> tuple[object, ...]:
         """Do what the packet asks, at the device; what it answers."""
-        raise NotImplementedError
 
     def tell(self, *answer: object) -> None:
         """Hand on an answer that arrived in time."""
         self.answered(*answer)
 
+    @abstractmethod
     def end(self, why: str) -> None:
         """Hand on that there is none."""
-        raise NotImplementedError
 
 
 class Order(Talk):

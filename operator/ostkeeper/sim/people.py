@@ -19,6 +19,7 @@ from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import BoardAcceptance, Heartbeat, OSSPair, OSSPairSpec
 from ostkeeper.api.ost import OST
 from ostkeeper.api.phases import ANSWERABLE, ORDERLY
+from ostkeeper.core.claims import pair_key
 
 if TYPE_CHECKING:
     from ostkeeper.sim.hosts import Host
@@ -106,7 +107,7 @@ class People:
     def _edit_home(self, key: str) -> bool:
         ost = self._world.store.find(OST, key)
         assert ost is not None
-        pair = self._world.store.find(OSSPair, f"{ost.metadata.namespace}/{ost.spec.pair_name}")
+        pair = self._world.store.find(OSSPair, pair_key(ost))
         return pair is not None and self.edit_spec(OST, key, home_node=pair.partner_of(ost.spec.home_node))
 
     def _edit_pair(self, key: str, field: str, value: str) -> bool:

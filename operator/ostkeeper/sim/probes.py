@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ostkeeper.api.common import Condition, seconds
-from ostkeeper.api.fencedevice import FeedReading, FenceDevice, FenceDeviceStatus
+from ostkeeper.api.fencedevice import FeedReading, FenceDevice
 from ostkeeper.core.events import Outcome
 from ostkeeper.core.power import Feed, PowerState
-from ostkeeper.core.trust import FEW, Sample, Trust, add, judge, restored
+from ostkeeper.core.trust import FEW, Sample, Trust, add, judge, ready_condition, restored, status_of
 from ostkeeper.ports import Written
 from ostkeeper.sim.effects import CALL_TIMEOUT
 
@@ -131,7 +131,7 @@ class Prober:
             if written is not None and written.outcome is Outcome.OK:
                 subject.written, subject.written_at = matters, now
 
-        status, version = self._status(subject, declared, trust, ready), declared.version
+        status, version = status_of(declared, trust, ready, subject.readings, subject.uuid), declared.version
         store, name = process.world.store, process.name
         process.client.call(
             lambda: store.replace_status(FenceDevice, subject.key, version, status, name), answered, CALL_TIMEOUT
@@ -141,29 +141,8 @@ class Prober:
         about = ("FenceDevice", subject.key)
         problems = (p for found in self._process.index.claims.values() for p in found if (p.kind, p.key) == about)
         problem = next(problems, None)
-        ready, reason, message = trust.ready, trust.reason, trust.message
-        if problem:
-            ready, reason, message = False, problem.reason, problem.message
-        return Condition(
-            type="Ready",
-            status="True" if ready else "False",
-            reason=reason,
-            message=message,
-            observed_generation=declared.metadata.generation,
-        )
-
-    def _status(self, subject: Subject, declared: FenceDevice, trust: Trust, ready: Condition) -> FenceDeviceStatus:
-        before = declared.status or FenceDeviceStatus()
-        return FenceDeviceStatus(
-            observed_generation=declared.metadata.generation,
-            system_uuid=subject.uuid or before.system_uuid,
-            model=before.model,
-            samples=trust.samples,
-            succeeded=trust.succeeded,
-            latency_milliseconds=round(trust.latency * 1000),
-            feeds=subject.readings,
-            conditions=(ready,),
-        )
+        against = (problem.reason, problem.message) if problem else None
+        return ready_condition(trust, declared.metadata.generation, against)
 
 
 class _Probe:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
+from ostkeeper.core.claims import pair_key
 from ostkeeper.sim.config import Config, objects_of
 from ostkeeper.sim.draw import draw
 from ostkeeper.sim.faults import Fault
@@ -117,7 +118,7 @@ def missing(world: World) -> tuple[str, ...]:
     return tuple(
         f"{ost.target}: {why}"
         for ost in world.store.every(OST)
-        if (why := unserved(world, pairs.get(f"{ost.metadata.namespace}/{ost.spec.pair_name}"), ost))
+        if (why := unserved(world, pairs.get(pair_key(ost)), ost))
     )
 
 

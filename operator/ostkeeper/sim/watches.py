@@ -16,6 +16,7 @@ from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
+from ostkeeper.core.claims import pair_key
 from ostkeeper.sim.kernel import Actor, Kernel
 from ostkeeper.sim.network import API, Network
 from ostkeeper.sim.store import LEASE, NODE, Store
@@ -298,5 +299,5 @@ class Watches:
 def topic_of(about: Any, key: str) -> str:
     """What agents select by: an OST or a Failover by the pair that it names, all else by its key."""
     if isinstance(about, OST | Failover):
-        return f"{about.metadata.namespace}/{about.spec.pair_name}"
+        return pair_key(about)
     return key

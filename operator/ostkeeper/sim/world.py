@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ostkeeper.api.osspair import OSSPair
-from ostkeeper.api.ost import OST
+from ostkeeper.core.claims import pair_key
 from ostkeeper.sim import beginning
 from ostkeeper.sim.agents import AgentShell
 from ostkeeper.sim.checker import Checker
@@ -56,12 +56,10 @@ class World:
         self._watch()
 
     def _host(self, pair: OSSPair, server: str) -> Host:
-        targets = [ost.target for ost in self.site.osts if _of(ost, pair)]
+        targets = [ost.target for ost in self.site.osts if pair_key(ost) == pair.key]
         drift = self.settings.drift
         rate = 1.0 + self.kernel.random.uniform(-drift, drift)
-        host = Host(self, server, targets, self.settings.boot_time, rate)
-        host.late = self.settings.late
-        return host
+        return Host(self, server, targets, self.settings.boot_time, rate, self.settings.late)
 
     def _operator(self, name: str) -> OperatorShell:
         drift, random = self.settings.drift, self.kernel.random
@@ -108,7 +106,3 @@ class World:
             agent.revive()
         for operator in self.operators.values():
             operator.start()
-
-
-def _of(ost: OST, pair: OSSPair) -> bool:
-    return (ost.metadata.namespace, ost.spec.pair_name) == (pair.metadata.namespace, pair.name)
