@@ -44,11 +44,21 @@ async def test_stopped_agent_goes_on_as_if_nothing_had_been() -> None:
         await still_serves(w)
 
 
-async def in_flight(w: E2E, host: str) -> TargetReport | None:
-    """The target that a child of the server's agents may still be mounting."""
+async def in_flight(w: E2E, host: str) -> list[TargetReport]:
+    """The targets that a child of the server's agents may still be mounting."""
     status = (await w.oss(host)).status
     assert status is not None
-    return next((target for target in status.targets if target.child), None)
+    return [target for target in status.targets if target.child]
+
+
+async def hanging(w: E2E, host: str) -> TargetReport:
+    """The one mount there that hangs: what was begun beside it is mounted, and in nobody's child any more."""
+    found = await in_flight(w, host)
+    assert len(found) == 1, f"in flight on {host}: {[target.target for target in found]}"
+    elsewhere = [t.name for t in w.world.layout.targets if t.name != found[0].target]
+    missing = [name for name in elsewhere if w.mounts_of(name) != [host]]
+    assert not missing, f"not yet mounted on {host}: {missing}"
+    return found[0]
 
 
 async def test_mount_in_flight_outlives_its_agent_and_is_not_begun_twice() -> None:
@@ -56,8 +66,7 @@ async def test_mount_in_flight_outlives_its_agent_and_is_not_begun_twice() -> No
         await w.ready()
         await w.verbs.mount("oss2", "hang", 1)
         await w.verbs.crash("oss1")
-        hung = await wait_for_async(lambda: in_flight(w, "oss2"), 60, "a mount on oss2 should hang", step=0.2)
-        assert hung is not None
+        hung = await wait_for_async(lambda: hanging(w, "oss2"), 60, "one mount on oss2 should hang", step=0.2)
         run = (await w.oss("oss2")).status
         await w.verbs.agent("oss2", "kill")
 
@@ -69,9 +78,8 @@ async def test_mount_in_flight_outlives_its_agent_and_is_not_begun_twice() -> No
         await wait_for_async(lambda: in_flight(w, "oss2"), 30, "the new agent should find its predecessor's mount")
 
         async def still_hangs() -> None:
-            found = await in_flight(w, "oss2")
-            assert found is not None, "the new agent knows of the mount that its predecessor began"
-            assert found.target == hung.target
+            found = [target.target for target in await in_flight(w, "oss2")]
+            assert found == [hung.target], "the new agent knows of the mount that its predecessor began"
             assert w.mounts_of(hung.target) == []
 
         await w.while_beating("oss2", 3, still_hangs)
