@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from ostkeeper.api.oss import OSSStatus, PeerReport, Released
 from ostkeeper.core import hostevents as ev
-from ostkeeper.core import hostgate, hosttargets, hostview, nonces, permission
+from ostkeeper.core import hostgate, hostsigns, hosttargets, hostview, nonces, permission
 from ostkeeper.core.hostreport import status_of
 from ostkeeper.core.hoststate import Base, Host, Server, Target
 
@@ -37,6 +37,9 @@ class HostMachine:
         """`stored`: what the store held at the start of the agent; `corrupt`: why it cannot be trusted, if so."""
         self.host = Host(server, stored, corrupt)
         self.wake_at = math.inf
+        """When a Tick is due. It may be early, and then changes nothing; it is never late."""
+        self._rested = False
+        """The last plan asked for nothing, and left the server at rest."""
         self._ops = 0
         self._pending: dict[int, ev.Remember] = {}
         self._store_again_at = -math.inf
@@ -51,6 +54,7 @@ class HostMachine:
 
     def step(self, event: ev.HostEvent, now: float) -> list[ev.HostEffect]:
         """Take one event in; return what is to be done."""
+        rests = self._rests(event, now)
         match event:
             case ev.PairRead():
                 self._pair_read(event, now)
@@ -62,8 +66,17 @@ class HostMachine:
                 self._written(event, now)
             case _:
                 hostview.take(self.host, event, now)
+        if rests:
+            return []
         self.wake_at, self._began = math.inf, min(self._began, now)
-        return self._leaving(list(self._plan(now)), now)
+        effects = self._leaving(list(self._plan(now)), now)
+        under_way = self._stopping or self._pending or self._read_op or self._report_op or self._reported is None
+        self._rested = not (effects or under_way) and hostsigns.at_rest(self.host)
+        return effects
+
+    def _rests(self, event: ev.HostEvent, now: float) -> bool:
+        """Whether a plan upon this event would ask for nothing, as the last one did."""
+        return self._rested and now < self.wake_at and not hostsigns.changes(self.host, event, now)
 
     def _leaving(self, effects: list[ev.HostEffect], now: float) -> list[ev.HostEffect]:
         """What breaks an invariant does not leave: it is answered as a failure, and told with the next report."""
