@@ -17,7 +17,7 @@ from ostkeeper.core.adoption import regressed
 from ostkeeper.core.armed import armed
 from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST
 from ostkeeper.core.verdict import Verdict, verdict_of
-from ostkeeper.core.view import View
+from ostkeeper.core.view import Shown, View
 from ostkeeper.core.writes import write_pair
 
 HOT = ("Holding", "Fencing", "Relocating")
@@ -44,7 +44,9 @@ def _pair(view: View, verdicts: dict[str, Verdict], now: float) -> list[Effect]:
     conditions = pair_conditions(view, verdicts, now)
     if same(conditions, view.status.conditions) and _same_servers(servers, view.status.servers):
         return []
-    return write_pair(view, "conditions", servers=servers, conditions=conditions)
+    effects = write_pair(view, "conditions", servers=servers, conditions=conditions)
+    view.showing = view.busy
+    return effects
 
 
 @lru_cache(maxsize=1024)
@@ -235,7 +237,7 @@ def _ost_effect(view: View, ost: OST, now: float) -> Effect | None:
         return None
     if before and same(after.conditions, before.conditions) and _plain(after) == _plain(before):
         return None
-    op = _begin(view, f"OST {ost.key}", now)
+    op = _begin(view, f"OST {ost.key}", after, now)
     return WriteOST(op, ost.key, ost.version, after) if op else None
 
 
@@ -291,17 +293,20 @@ def _oss_effect(view: View, node: str, verdict: Verdict, now: float) -> Effect |
     before = condition_of(oss.status.conditions, "Ready") if oss.status else None
     if oss.status is None or (before is not None and _say(before) == _say(after)):
         return None
-    op = _begin(view, f"OSS {node}", now)
+    op = _begin(view, f"OSS {node}", after, now)
     return WriteOSSReady(op, node, after) if op else None
 
 
-def _begin(view: View, key: str, now: float) -> int:
+def _begin(view: View, key: str, what: object, now: float) -> int:
     """One mirror write an object at a time; after a failure not at once again. 0: not now."""
-    if key in view.mirrors:
+    under_way = view.mirrors.get(key)
+    if under_way is not None:
+        if under_way.what != what:
+            view.stay_awake()  # its answer is no news where it shows what shall be shown
         return 0
     retry = view.mirror_retry.get(key, 0.0)
     if now < retry:
         view.wake_by(retry)
         return 0
-    view.mirrors[key] = view.next_op()
-    return view.mirrors[key]
+    view.mirrors[key] = Shown(view.next_op(), what)
+    return view.mirrors[key].op

@@ -41,7 +41,7 @@ from ostkeeper.core.events import (
 from ostkeeper.core.heartbeats import Heartbeats, newer
 from ostkeeper.core.plan import plan
 from ostkeeper.core.power import PowerState
-from ostkeeper.core.signs import calm, late_at, signs_of
+from ostkeeper.core.signs import calm, late_at, only_shows, same_news, signs_of
 from ostkeeper.core.view import View
 
 RETRY = 0.3
@@ -69,13 +69,13 @@ class PairMachine:
             if now >= self.wake_at:
                 self.wake_at = min(view.wake, late_at(view, now))
             return []
-        view.wake, view.awake, view.memo = math.inf, False, {}
+        view.wake, view.awake, view.memo, view.showing = math.inf, False, {}, 0
         effects = plan(view, now)
         if effects:
             gate.leave(view, effects, now)
         view.memo = None
         self.wake_at = min(view.wake, late_at(view, now))
-        self._planned = None if effects or view.awake or not calm(view) else seen
+        self._planned = seen if only_shows(view, effects) and not view.awake and calm(view) else None
         return effects
 
     def _rests(self, changed: bool, signs: tuple[object, ...], now: float) -> bool:
@@ -107,7 +107,7 @@ class PairMachine:
             case Deposed():
                 self._deposed()
             case Wrote():
-                self._wrote(event, now)
+                return self._wrote(event, now)
             case Read():
                 self._read(event, now)
             case Acked():
@@ -128,24 +128,51 @@ class PairMachine:
         self.view.term = ""
         self.view.campaign = None
 
-    def _absorb(self, obj: Resource, now: float) -> bool:
-        """Replace an object by a newer state of itself. Whether it was one."""
+    def _absorb(self, obj: Resource, now: float, *, ours: bool = False) -> bool:
+        """Replace an object by a newer state of itself. Whether a plan sees anything new in it."""
+        old = self._known(obj)
+        if not _later(obj, old):
+            return False
         view = self.view
         match obj:
-            case OSSPair() if _later(obj, view.pair):
+            case OSSPair():
                 view.pair = obj
-            case OST() if _later(obj, view.osts.get(obj.name)):
+            case OST():
                 view.osts[obj.name] = obj
-            case OSS() if _later(obj, view.osses.get(obj.name)):
+            case OSS():
                 view.osses[obj.name] = obj
                 self._uptime(obj, now)
-            case FenceDevice() if _later(obj, view.devices.get(obj.name)):
+            case FenceDevice():
                 view.devices[obj.name] = obj
-            case Failover() if _later(obj, view.failovers.get(obj.name)):
+            case Failover():
                 view.failovers[obj.name] = obj
             case _:
                 return False
-        return True
+        return old is None or not same_news(old, obj, ours=ours)
+
+    def _known(self, obj: Resource) -> Resource | None:
+        """The object as it was seen last."""
+        view = self.view
+        if isinstance(obj, OSSPair):
+            return view.pair
+        shelf = self._shelf(obj.kind)
+        return shelf.get(obj.name) if shelf is not None else None
+
+    def _shelf(
+        self, kind: str
+    ) -> dict[str, OST] | dict[str, OSS] | dict[str, FenceDevice] | dict[str, Failover] | None:
+        view = self.view
+        match kind:
+            case OST.kind:
+                return view.osts
+            case OSS.kind:
+                return view.osses
+            case FenceDevice.kind:
+                return view.devices
+            case Failover.kind:
+                return view.failovers
+            case _:
+                return None
 
     def _uptime(self, oss: OSS, now: float) -> None:
         told = f"{oss.status.boot_id}/{oss.status.uptime_seconds}" if oss.status else ""
@@ -160,14 +187,9 @@ class PairMachine:
         view, name = self.view, key.rsplit("/", 1)[-1]
         if kind == OSSPair.kind:
             view.pair = None
-        store: dict[str, dict[str, OST] | dict[str, OSS] | dict[str, FenceDevice] | dict[str, Failover]] = {
-            OST.kind: view.osts,
-            OSS.kind: view.osses,
-            FenceDevice.kind: view.devices,
-            Failover.kind: view.failovers,
-        }
-        if kind in store:
-            store[kind].pop(name, None)
+        shelf = self._shelf(kind)
+        if shelf is not None:
+            shelf.pop(name, None)
         if kind in (OSSPair.kind, Failover.kind):
             view.slot_known = ""
 
@@ -189,15 +211,23 @@ class PairMachine:
         same = before is not None and (before.ready, before.conditions) == (node.ready, node.conditions)
         return not (same and view.fresh(node.name, now))
 
-    def _wrote(self, event: Wrote, now: float) -> None:
-        view = self.view
+    def _wrote(self, event: Wrote, now: float) -> bool:
+        """Whether a plan sees anything new in the answer: what was only shown is no news, once it is shown."""
+        view, news = self.view, True
         if event.object is not None and event.outcome is Outcome.OK:
-            self._absorb(event.object, now)
-        for key, op in list(view.mirrors.items()):
-            if op == event.op:
-                del view.mirrors[key]
-                if event.outcome is not Outcome.OK:
-                    view.mirror_retry[key] = now + 1.0
+            news = self._absorb(event.object, now, ours=True)
+        key = next((key for key, shown in view.mirrors.items() if shown.op == event.op), "")
+        if key:
+            del view.mirrors[key]
+            if event.outcome is not Outcome.OK:
+                view.mirror_retry[key] = now + 1.0
+            return news
+        self._decision_written(event, now)
+        return event.outcome is not Outcome.OK or event.op != view.showing
+
+    def _decision_written(self, event: Wrote, now: float) -> None:
+        """The write that decisions wait for has its answer."""
+        view = self.view
         if event.op != view.busy:
             return
         view.busy = 0

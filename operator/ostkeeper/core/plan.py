@@ -21,7 +21,7 @@ from ostkeeper.core.events import CreateOSS, Effect, Prepare, ProveWatch
 from ostkeeper.core.mirror import mirror
 from ostkeeper.core.power import Feed
 from ostkeeper.core.verdict import verdict_of
-from ostkeeper.core.view import Suspicion, View
+from ostkeeper.core.view import Shown, Suspicion, View
 from ostkeeper.core.writes import create_failover, read_all, write_failover, write_pair
 
 PROVE_EVERY = 0.25
@@ -149,8 +149,9 @@ def _objects(view: View, now: float) -> list[Effect]:
         if now < view.mirror_retry.get(key, 0.0):
             view.wake_by(view.mirror_retry[key])
             continue
-        op = view.mirrors[key] = view.next_op()
-        effects.append(CreateOSS(op, node, PairRef(namespace=view.pair.metadata.namespace, name=view.pair.name)))
+        ref = PairRef(namespace=view.pair.metadata.namespace, name=view.pair.name)
+        view.mirrors[key] = Shown(view.next_op(), ref)
+        effects.append(CreateOSS(view.mirrors[key].op, node, ref))
     if view.busy or (view.status and view.status.active_failover):
         return effects
     pinned = adoption.boards(view)

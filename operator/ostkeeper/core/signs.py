@@ -3,7 +3,7 @@
 Most events are heartbeats, proofs of the watch and ticks that change nothing. After a plan that asked for nothing, the next
 one is made only when one of these is so:
 
-* an event changed the view (`PairMachine` says so for each kind of event);
+* an event changed the view (`PairMachine` says so for each kind of event, `same_news` for objects);
 * a *sign* changed: what a plan makes of the two leases and of what all pairs share, `signs_of`;
 * `View.wake` has passed: the plan said by `wake_by` when something is due;
 * the plan said `stay_awake`, or a Failover is open in a phase that is not in `CALM`.
@@ -12,7 +12,7 @@ So this is the rule for all that is decided, in whatever module. What a step loo
 event: nothing is to be done. With time (an age, a soak, a time-out): `wake_by` for the moment, on the branch that waits.
 With a lease: only by its signs, which are not its age and not the moment of its last renewal. With anything else, such as
 the leases of other pairs' servers: `stay_awake`. And a plan that was made twice on the same view asks for nothing the second
-time. `tests/core/test_signs.py` holds a machine that skips plans against one that plans on every event.
+time; after one that only wrote what people see, the last thing that a plan does, that much is taken for granted. `tests/core/test_signs.py` holds a machine that skips plans against one that plans on every event.
 
 Not here: what a plan does.
 """
@@ -21,12 +21,64 @@ from __future__ import annotations
 
 import math
 
+from ostkeeper.api.common import Resource, condition_of
+from ostkeeper.api.fencedevice import FenceDevice
+from ostkeeper.api.oss import OSS
+from ostkeeper.api.ost import OST
+from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST, WritePair
 from ostkeeper.core.heartbeats import LATE_AFTER
 from ostkeeper.core.verdict import DISK_LAG
 from ostkeeper.core.view import DISK_READING_MAX_AGE, View
 
 CALM = ("AwaitingApproval", "Blocked")
 """Phases that wait, for a person or a device, and may do so for hours. In all others every event is planned on."""
+
+
+def only_shows(view: View, effects: list[Effect]) -> bool:
+    """Whether a plan asked for nothing but mirrors, on which nothing is decided, or for nothing at all."""
+    return all(
+        isinstance(effect, (WriteOST, WriteOSSReady)) or (isinstance(effect, WritePair) and effect.op == view.showing)
+        for effect in effects
+    )
+
+
+def same_news(old: Resource, new: Resource, *, ours: bool) -> bool:
+    """Whether a plan sees the same in a newer state of an object. `ours`: it is what this machine has just written.
+
+    A device: all but how often and how fast it answers. What this machine showed on an OST or an OSS is no news to it;
+    what anybody else wrote there is.
+    """
+    if old.metadata.uid != new.metadata.uid or old.metadata.generation != new.metadata.generation:
+        return False
+    match old, new:
+        case FenceDevice(), FenceDevice():
+            return old.spec == new.spec and _told_by(old) == _told_by(new)
+        case OST(), OST():
+            return ours and old.spec == new.spec
+        case OSS(), OSS():
+            shown = ours or _shown(old) == _shown(new)
+            return shown and old.spec == new.spec and _reported(old) == _reported(new)
+        case _:
+            return False
+
+
+def _told_by(device: FenceDevice) -> object:
+    status = device.status
+    if status is None:
+        return None
+    ready = condition_of(status.conditions, "Ready")
+    why_not = None if ready is None else "" if ready.status == "True" else f"{ready.reason}: {ready.message}"
+    return status.system_uuid, why_not, [(reading.outlet, reading.state) for reading in status.feeds]
+
+
+def _shown(oss: OSS) -> object:
+    """The operator's part of its status."""
+    return oss.status.conditions if oss.status else None
+
+
+def _reported(oss: OSS) -> object:
+    """The agent's part of its status."""
+    return oss.status.model_copy(update={"conditions": ()}) if oss.status else None
 
 
 def signs_of(view: View, now: float) -> tuple[object, ...]:

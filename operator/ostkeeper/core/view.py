@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
@@ -33,6 +33,13 @@ class Suspicion:
     armed: bool
     reason: str
     """Why the pair was not armed then; empty when it was."""
+
+
+class Shown(NamedTuple):
+    """A mirror write under way: its `op`, and what will be shown."""
+
+    op: int
+    what: object
 
 
 @dataclass(slots=True)
@@ -92,8 +99,10 @@ class View:
     ops: int = 0
     busy: int = 0
     """The one write or quorum read that decisions wait for; 0: none is under way."""
-    mirrors: dict[str, int] = field(default_factory=dict)
+    mirrors: dict[str, Shown] = field(default_factory=dict)
     """Mirror writes under way, by `Kind key`."""
+    showing: int = 0
+    """The write that is under way when it only shows conditions and the last plan asked for it; else 0."""
     stale: bool = False
     """A write met a changed object: read everything before deciding anything."""
     retry_at: float = 0.0
