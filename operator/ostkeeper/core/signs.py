@@ -12,7 +12,8 @@ So this is the rule for all that is decided, in whatever module. What a step loo
 event: nothing is to be done. With time (an age, a soak, a time-out): `wake_by` for the moment, on the branch that waits.
 With a lease: only by its signs, which are not its age and not the moment of its last renewal. With anything else, such as
 the leases of other pairs' servers: `stay_awake`. And a plan that was made twice on the same view asks for nothing the second
-time; after one that only wrote what people see, the last thing that a plan does, that much is taken for granted. `tests/core/test_signs.py` holds a machine that skips plans against one that plans on every event.
+time; after one that only wrote what people see, the last thing that a plan does, that much is taken for granted.
+`tests/core/test_signs.py` holds a machine that skips plans against one that plans on every event.
 
 Not here: what a plan does.
 """
