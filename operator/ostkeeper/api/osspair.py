@@ -399,9 +399,10 @@ class OSSPair(Resource):
     status: OSSPairStatus | None = None
 
     @property
-    def servers(self) -> tuple[str, ...]:
+    def servers(self) -> tuple[str, str]:
         """The names of the two servers, as declared."""
-        return tuple([node.name for node in self.spec.nodes])
+        first, second = self.spec.nodes
+        return first.name, second.name
 
     def partner_of(self, server: str) -> str:
         """The other server. Raises ValueError for a server that is not of this pair."""

@@ -39,7 +39,9 @@ class HostMachine:
         self.wake_at = math.inf
         """When a Tick is due. It may be early, and then changes nothing; it is never late."""
         self._rested = False
-        """The last plan asked for nothing, and left the server at rest."""
+        """The last plan asked for nothing that it would ask for again, and left the server at rest."""
+        self._news = False
+        """A plan was made while a report was under way: there may be more to report."""
         self._ops = 0
         self._pending: dict[int, ev.Remember] = {}
         self._store_again_at = -math.inf
@@ -69,14 +71,25 @@ class HostMachine:
         if rests:
             return []
         self.wake_at, self._began = math.inf, min(self._began, now)
+        self._news, answer = self._report_op != 0, self.host.answer
         effects = self._leaving(list(self._plan(now)), now)
-        under_way = self._stopping or self._pending or self._read_op or self._report_op or self._reported is None
-        self._rested = not (effects or under_way) and hostsigns.at_rest(self.host)
+        alike = self.host.answer is answer  # else: what was answered may be adopted next
+        self._rested = alike and self._calm() and all(map(hostsigns.lasting, effects)) and hostsigns.at_rest(self.host)
         return effects
+
+    def _calm(self) -> bool:
+        """Nothing is awaited but the answer to a report, and the disks are not watched closely."""
+        watch = self._last.get(ev.WatchDisks)
+        close = isinstance(watch, ev.WatchDisks) and watch.fast
+        return not (self._stopping or self._pending or self._read_op or self._reported is None or close)
 
     def _rests(self, event: ev.HostEvent, now: float) -> bool:
         """Whether a plan upon this event would ask for nothing, as the last one did."""
-        return self._rested and now < self.wake_at and not hostsigns.changes(self.host, event, now)
+        if not self._rested or now >= self.wake_at:
+            return False
+        if isinstance(event, ev.Reported):
+            return event.ok and not self._news
+        return not hostsigns.changes(self.host, event, now)
 
     def _leaving(self, effects: list[ev.HostEffect], now: float) -> list[ev.HostEffect]:
         """What breaks an invariant does not leave: it is answered as a failure, and told with the next report."""

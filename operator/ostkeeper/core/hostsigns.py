@@ -33,10 +33,17 @@ def at_rest(host: Host) -> bool:
 
 
 def _at_rest(host: Host, target: Target) -> bool:
-    if target.busy or target.wish or target.refused or target.releasing or target.displaced:
+    if target.wish or target.refused or target.releasing or (target.displaced and not target.busy):
         return False
+    if target.busy:
+        return True  # it waits for its answer
     record = host.record(target.name) if target.mounts else None
     return record is None or record.mark != ""  # a mark that is to be read back waits for any reading
+
+
+def lasting(effect: ev.HostEffect) -> bool:
+    """Whether a second plan on the same host would not ask for it again, nor for anything that rests on its answer."""
+    return isinstance(effect, (ev.Report, ev.Beat, ev.WatchDisks, ev.WatchPeer, ev.ReadDisksNow))
 
 
 def changes(host: Host, event: ev.HostEvent, now: float) -> bool:
@@ -51,8 +58,21 @@ def changes(host: Host, event: ev.HostEvent, now: float) -> bool:
             return said or host.peer_since == math.inf
         case Seen(object=seen):
             return _object(host, seen)
+        case ev.ChildrenSeen() | ev.MountsSeen():
+            return _table(host, event)
         case _:
             return True
+
+
+def _table(host: Host, event: ev.ChildrenSeen | ev.MountsSeen) -> bool:
+    """Whether a lock is held, or something is mounted, that was not before; or the other way round."""
+    targets = host.targets.items()
+    if isinstance(event, ev.ChildrenSeen):
+        return any(not target.busy and target.holder != event.holders.get(name, "") for name, target in targets)
+    return not host.mounts_seen or any(
+        target.mounts != event.mounts.get(name, ()) or target.obstacle != event.obstacles.get(name, "")
+        for name, target in targets
+    )
 
 
 def _object(host: Host, seen: object) -> bool:

@@ -35,6 +35,14 @@ class Suspicion:
     """Why the pair was not armed then; empty when it was."""
 
 
+def _named_by(beat: Beat, oss: OSS) -> OSSStatus | None:
+    """The report, if it is of the lease's boot and not older than what the lease names."""
+    status = oss.status
+    if status is None or not beat.report or newer(beat.report, oss.version) or status.boot_id != beat.boot_id:
+        return None
+    return status
+
+
 class Shown(NamedTuple):
     """A mirror write under way: its `op`, and what will be shown."""
 
@@ -116,6 +124,8 @@ class View:
     adopt_at: float = 0.0
     """Not before this second are the agents asked again where the targets are that could not be placed."""
     mirror_retry: dict[str, float] = field(default_factory=dict)
+    reports: dict[str, tuple[OSS, Beat, OSSStatus | None]] = field(default_factory=dict)
+    """What `report` made of a server's object and lease, as long as it is these two."""
     wake: float = math.inf
     """When something is due, set anew by each plan. Whose renewal will be overdue when is not part of it: `signs`."""
     awake: bool = False
@@ -200,12 +210,13 @@ class View:
 
     def report(self, node: str) -> OSSStatus | None:
         """What the server's agent reported, if we have at least the report that its lease names."""
-        oss, beat = self.osses.get(node), self.beat(node)
-        if oss is None or oss.status is None or beat is None:
+        oss, pulse = self.osses.get(node), self.heartbeats.pulses.get(node)
+        if oss is None or pulse is None:
             return None
-        if not beat.report or newer(beat.report, oss.version) or oss.status.boot_id != beat.boot_id:
-            return None
-        return oss.status
+        beat, known = pulse.beat, self.reports.get(node)
+        if known is None or known[0] is not oss or known[1] is not beat:
+            known = self.reports[node] = (oss, beat, _named_by(beat, oss))
+        return known[2]
 
     def disks(self, node: str) -> dict[str, DiskReport]:
         """The shared disks as a server reads them, if its readings are fresh; empty otherwise."""
