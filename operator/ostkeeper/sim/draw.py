@@ -104,11 +104,19 @@ EDITS = (
 )
 
 
+NIGHTS = 10
+"""Seeds that share a world: it has to come to rest but once for all of them (`days`)."""
+
+
+def day_of(seed: int) -> int:
+    """Which world a seed's night is of."""
+    return seed // NIGHTS
+
+
 def draw(seed: int) -> tuple[Config, tuple[Fault, ...]]:
     """The world and the faults of one seed."""
-    random = Random(seed)
-    config = draw_config(random)
-    return config, draw_faults(random, config)
+    config = draw_config(Random(f"day {day_of(seed)}"))
+    return config, draw_faults(Random(seed), config)
 
 
 def draw_faults(random: Random, config: Config) -> tuple[Fault, ...]:

@@ -12,7 +12,7 @@ from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.core.claims import pair_key
 from ostkeeper.sim.config import Config, objects_of
-from ostkeeper.sim.draw import draw
+from ostkeeper.sim.draw import day_of, draw
 from ostkeeper.sim.faults import Fault
 from ostkeeper.sim.levers import LEVERS
 from ostkeeper.sim.world import World
@@ -56,10 +56,20 @@ def run_seed(seed: int) -> Result:
 
 def simulate(config: Config, faults: Sequence[Fault], seed: int, trace: Trace | None = None) -> Result:
     """Run one night in a world. The same arguments give the same run, event by event, in any process."""
-    world = World(objects_of(config), seed, config.settings, trace)
+    return night(dawn(config, seed, trace), config, faults, seed)
+
+
+def dawn(config: Config, seed: int, trace: Trace | None = None) -> World:
+    """A world at rest, before the first fault: the same for all seeds of one day."""
+    world = World(objects_of(config), day_of(seed), config.settings, trace)
     world.begin()
-    night = play(world, faults)
-    world.kernel.run(night)
+    return world
+
+
+def night(world: World, config: Config, faults: Sequence[Fault], seed: int) -> Result:
+    """What becomes of a world at rest. From here on everything random comes from this seed."""
+    world.kernel.random.seed(seed)
+    world.kernel.run(play(world, faults))
     unserved: tuple[str, ...] = ()
     if not world.checker.violations:
         mend(world)

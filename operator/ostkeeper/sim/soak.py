@@ -17,8 +17,8 @@ from pathlib import Path
 
 from ostkeeper.sim import mutants, shrink
 from ostkeeper.sim.coverage import never_taken
+from ostkeeper.sim.days import run_seeds
 from ostkeeper.sim.figures import Figures, total, write
-from ostkeeper.sim.run import run_seed
 
 CHUNK = 50
 """Seeds that a process takes at a time."""
@@ -32,8 +32,8 @@ def run_chunk(seeds: tuple[int, int]) -> Figures:
     """Run the seeds from the first up to, and without, the second."""
     figures = Figures(seed=seeds[0])
     began = time.monotonic()
-    for seed in range(*seeds):
-        figures.take(run_seed(seed))
+    for result in run_seeds(*seeds):
+        figures.take(result)
     figures.seconds = time.monotonic() - began
     return figures
 
