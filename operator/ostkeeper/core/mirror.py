@@ -26,15 +26,21 @@ HOT = ("Holding", "Fencing", "Relocating")
 
 def mirror(view: View, now: float) -> list[Effect]:
     """Bring what people see up to date."""
-    fo = view.active
     if view.pair is None or view.status is None:
         return []
-    if view.status.active_failover and (fo is None or (fo.spec.type == "Failover" and fo.phase in ("", *HOT))):
+    if _hot(view) and not regressed(view):  # a pair below what an agent has seen is not at work: it waits for a person
         return []
     verdicts = {node: verdict_of(view, node, now) for node in view.servers}
     osts = [s for s in (_ost_effect(view, ost, now) for _, ost in sorted(view.osts.items())) if s is not None]
     osses = [s for s in (_oss_effect(view, node, verdicts[node], now) for node in view.servers) if s is not None]
     return [*osts, *osses, *([] if view.busy else _pair(view, verdicts, now))]
+
+
+def _hot(view: View) -> bool:
+    fo = view.active
+    if view.status is None or not view.status.active_failover:
+        return False
+    return fo is None or (fo.spec.type == "Failover" and fo.phase in ("", *HOT))
 
 
 def _pair(view: View, verdicts: dict[str, Verdict], now: float) -> list[Effect]:
