@@ -29,13 +29,16 @@ class Server:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    version: int = 100
 
     async def handle(self, request: web.Request) -> web.Response:
         self.times.append(time.monotonic())
         self.methods.append(request.method)
         self.bodies.append(await request.json())
         status = await self.answer(len(self.methods) - 1)
-        return web.json_response({"message": "as the test says"}, status=status)
+        body = {"message": "as the test says", "metadata": {"resourceVersion": str(self.version)}}
+        self.version += 1
+        return web.json_response(body, status=status)
 
 
 @contextlib.asynccontextmanager
@@ -126,3 +129,16 @@ async def test_lease_is_not_touched_without_permission_and_at_once_with_it() -> 
         assert server.methods == []
         heartbeat.set(ev.Beat(True, 30.0, 90.0))
         await wait_for_async(lambda: len(renewed) == 1, 5.0, "it begins at once")
+
+
+async def test_renewal_stored_at_a_lower_version_tells_that_etcd_was_restored() -> None:
+    async with beating(well, ev.Beat(True, 0.1, 0.5)) as (server, heartbeat, renewed):
+        restored = list[int]()
+        heartbeat.went_back = lambda: restored.append(server.version)
+        await wait_for_async(lambda: len(renewed) >= 3, 5.0, "three renewals")
+        assert restored == []
+        server.version = 50
+        await wait_for_async(lambda: bool(restored), 5.0, "it is told")
+        before = len(renewed)
+        await wait_for_async(lambda: len(renewed) >= before + 3, 5.0, "it goes on")
+        assert len(restored) == 1

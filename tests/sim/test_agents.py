@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ostkeeper.api.osspair import Nonce
 from ostkeeper.core.diskview import MmpState
 from sim.hostfloor import EPOCH, OTHER, Floor, T
 
@@ -151,3 +152,20 @@ def test_one_seed_is_one_run() -> None:
 
     assert told(7) == told(7)
     assert told(7) != told(8)
+
+
+def test_what_is_written_right_after_a_restore_of_etcd_is_heard_although_the_watch_was_further_on() -> None:
+    floor = Floor().run(5.0)
+    backup = floor.store.backup()
+    floor.run(10.0)
+    floor.assign("Serve", "oss1")
+    floor.run(5.0)
+    floor.store.restore(backup)
+    floor.write(nonce=Nonce(value="after-the-restore", open=True))
+    floor.until(lambda: all(_answered(floor, server) for server in ("oss1", "oss2")), 5.0)
+    assert floor.status("oss1").epoch_seen == EPOCH + 1, "what was seen stays seen"
+
+
+def _answered(floor: Floor, server: str) -> bool:
+    answer = floor.status(server).nonce
+    return answer is not None and answer.value == "after-the-restore"

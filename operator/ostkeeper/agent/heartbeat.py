@@ -40,8 +40,11 @@ class Heartbeat:
         self._beat = ev.Beat(False, 2.0, 10.0)
         self._changed = asyncio.Event()
         self._complained = ""
+        self._version = 0
         self.report = ""
         """resourceVersion of the last OSS report."""
+        self.went_back: Callable[[], None] = lambda: None
+        """Called when a renewal is stored at a lower resourceVersion than the one before: etcd was restored."""
 
     def set(self, beat: ev.Beat) -> None:
         """Begin, stop, or change the pace, at once."""
@@ -85,16 +88,23 @@ class Heartbeat:
         """Merge patch, which asks for no version: one agent a server, by its lock; 404: the first one creates it."""
         body = self._lease()
         try:
-            await self._api.patch(f"{LEASES}/{self._node}", body, within)
+            stored = await self._api.patch(f"{LEASES}/{self._node}", body, within)
         except ApiError as error:
             if error.status == 404:
-                await self._api.create(
+                stored = await self._api.create(
                     LEASES, {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **body}, within
                 )
             elif error.status == 409:
-                await self._api.patch(f"{LEASES}/{self._node}", body, within)
+                stored = await self._api.patch(f"{LEASES}/{self._node}", body, within)
             else:
                 raise
+        self._compare(int(stored["metadata"]["resourceVersion"]))
+
+    def _compare(self, version: int) -> None:
+        before, self._version = self._version, version
+        if version < before:
+            log.warning("resourceVersions went back from %d to %d: etcd was restored", before, version)
+            self.went_back()
 
     def _lease(self) -> dict[str, Any]:
         age = self._disk_age()

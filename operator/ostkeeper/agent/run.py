@@ -95,6 +95,8 @@ class Agent:
         self._heartbeat = Heartbeat(
             self._api, identity.node, identity.boot_id, self._shelf.oldest, lambda at: self._tell(ev.Renewed(at))
         )
+        self._heartbeat.went_back = self._relist
+        self._watchers: list[Watcher] = []
         self._peer = peer.PeerWatch(settings.port, settings.peers, lambda boot: self._tell(ev.PeerSeen(boot)))
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] | None = None
@@ -180,7 +182,13 @@ class Agent:
             self._watch(What(OSS, f"metadata.name={self._partner}"), self._tell)
 
     def _watch(self, what: What, emit: Any, listed: Any = lambda count: None) -> None:
-        self._spawn(Watcher(self._api, what, emit, listed).run())
+        watcher = Watcher(self._api, what, emit, listed)
+        self._watchers.append(watcher)
+        self._spawn(watcher.run())
+
+    def _relist(self) -> None:
+        for watcher in self._watchers:
+            watcher.relist()
 
     async def _find_cluster(self) -> None:
         complained = False

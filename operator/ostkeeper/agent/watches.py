@@ -1,7 +1,8 @@
 """Keeping up with some objects of one kind: list, watch, and again, for as long as the agent lives.
 
 Here: list and watch with back-off, and what was seen or is gone, as events. Not here: which objects (`run`), what follows.
-A watch is only a wake-up: acts rest on reads of their own (`pair_reader`).
+A watch is only a wake-up: acts rest on reads of their own (`pair_reader`). One that goes on from a version which a restored
+etcd reaches only later brings nothing of what is written until then, nor ever after: whoever notices says `relist`.
 """
 
 from __future__ import annotations
@@ -53,9 +54,27 @@ class Watcher:
     listed: Callable[[int], None] = lambda count: None
     _known: dict[str, str] = field(default_factory=dict)
     """Key: resourceVersion."""
+    _following: asyncio.Task[None] | None = None
+
+    def relist(self) -> None:
+        """etcd was restored: list anew, and show everything, for a version may come again with other content."""
+        self._known = dict.fromkeys(self._known, "")
+        if self._following:
+            self._following.cancel()
 
     async def run(self) -> None:
-        """Go on until cancelled. Errors are logged once in a row, and backed off from with jitter."""
+        """Go on until cancelled."""
+        while True:
+            self._following = asyncio.create_task(self._follow())
+            try:
+                await asyncio.wait({self._following})
+            finally:
+                self._following.cancel()
+            if not self._following.cancelled():
+                self._following.result()
+
+    async def _follow(self) -> None:
+        """List and watch. Errors are logged once in a row, and backed off from with jitter."""
         wait, complained = _BACKOFF_FIRST, ""
         while True:
             try:

@@ -21,7 +21,18 @@ LEAST_WITHIN = 0.2
 class Pulse:
     """Of one run of an agent."""
 
-    __slots__ = ("_ask_due", "_ask_every", "_at", "_heard", "_peer", "_renew_due", "_renewing", "_run", "beat")
+    __slots__ = (
+        "_ask_due",
+        "_ask_every",
+        "_at",
+        "_heard",
+        "_peer",
+        "_renew_due",
+        "_renewing",
+        "_run",
+        "_version",
+        "beat",
+    )
 
     def __init__(self, run: AgentRun) -> None:
         self._run = run
@@ -29,6 +40,7 @@ class Pulse:
         self._renewing = False
         self._renew_due = self._ask_due = self._at = math.inf
         self._peer, self._ask_every = "", 2.0
+        self._version = 0
         self._heard = False
         """Something was told of the partner, if only that it did not answer."""
 
@@ -77,11 +89,18 @@ class Pulse:
             if not self.beat.allowed:
                 self._renew_due = math.inf
             if beat is not None:
+                self._compare(int(beat.version))
                 self._run.tell(ev.Renewed(began))
             self._plan()
 
         within = max(LEAST_WITHIN, 0.8 * self.beat.interval)
         self._run.client.call_at_once(lambda: store.beat(node, boot, report, age), renewed, within)
+
+    def _compare(self, version: int) -> None:
+        """Where versions went back, etcd was restored: list anew."""
+        before, self._version = self._version, version
+        if version < before:
+            self._run.news.relist()
 
     def _ask_partner(self) -> None:
         """What comes back in time is told; that nothing did, once: it only begins the count of silence."""
