@@ -1,0 +1,40 @@
+"""A site powers on: servers boot in any order for longer than bootTimeout, and a server in POST looks as one that died."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.darksite import Site
+from core.story import happen
+from ostkeeper.core.heartbeats import Heartbeats
+
+pytestmark = pytest.mark.scenario
+BOOTS_FOR = 1200.0
+"""Twenty minutes; bootTimeout is fifteen."""
+
+
+def test_thousand_servers_boot_for_twenty_minutes_and_nobody_is_shot_but_one_that_dies_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site(monkeypatch, pairs=500, fresh=480, seed=7)
+    site.power_on(BOOTS_FOR)
+    asked = len([w for w in site.worlds if w.failovers])
+    assert asked > 20, "the last to boot were missed for longer than bootTimeout: that is what this is about"
+    site.run(180.0)
+    assert site.shot() == []
+    assert site.open_failovers() == []
+    assert site.not_at_home() == []
+
+    happen(site.worlds[3], "oss7 loses its mains")
+    site.run(240.0)
+    assert site.shot() == ["oss7"]
+    assert site.worlds[3].phase() == "Complete"
+    assert site.worlds[3].mounted()["oss8"] == ["scratch-OST0000", "scratch-OST0001"]
+    assert [w for w in site.worlds if w.floor.overlaps] == []
+
+
+def test_without_the_fuse_servers_in_post_would_be_shot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Heartbeats, "fuse", lambda self, node, now: "")
+    site = Site(monkeypatch, pairs=50, fresh=40, seed=7)
+    site.power_on(BOOTS_FOR)
+    assert site.shot()
