@@ -82,7 +82,8 @@ def test_server_that_was_never_seen_is_stale_since_the_clocks_started() -> None:
 
 def test_one_renewal_after_a_moment_may_have_begun_before_it() -> None:
     hb = watched(110.0)
-    hb.seen(beat(111), 111.0)
+    hb.proven(111.0, 111.1)
+    hb.seen(beat(111), 111.2)
     assert not hb.renewed_since("oss1", 110.5)
     hb.seen(beat(113), 113.0)
     assert hb.renewed_since("oss1", 110.5)
@@ -180,3 +181,47 @@ def test_canary_opens_the_fuse_although_no_pair_asks_while_many_are_late() -> No
     hb.proven(102.0, 104.0)
     come_back(hb, range(1, 4), 105.0)
     assert "4 of 4 servers" in hb.fuse("s0", 105.0)
+
+
+def paused(*, last: float, resumed: float) -> Heartbeats:
+    """oss1 dies right after 110 s. oss2 renews until `last`; what it wrote after 110 s, and the canaries, come in a burst."""
+    hb = watched(110.0)
+    songs = [float(second) for second in range(111, int(resumed) + 1)]
+    renewals = [float(second) for second in range(112, int(last) + 1, 2)]
+    for at in sorted([*songs, *renewals]):
+        if at in renewals:
+            hb.seen(beat(int(at), "oss2"), resumed)
+        if at in songs:
+            hb.proven(at, resumed)
+    return hb
+
+
+def test_renewals_that_come_late_in_a_burst_are_no_younger_than_what_the_canary_says() -> None:
+    moment = 110.0 + 2.0
+    hb = paused(last=114.0, resumed=114.5)
+    assert hb.horizon == 114.0
+    assert hb.pulses["oss2"].changed_at == 114.5, "it looks fresh"
+    assert not hb.renewed_since("oss2", moment), "112 began before the first that oss1 missed, and 114 may have"
+    hb.seen(beat(116, "oss2"), 116.0)
+    assert hb.renewed_since("oss2", moment), "114 was committed after 113 s, so 116 began after that"
+
+
+def test_two_that_fall_silent_together_do_not_outlive_each_other_because_the_watch_was_late() -> None:
+    hb = watched(110.0)
+    hb.seen(beat(111, "oss2"), 113.1)  # both were committed before the first renewal that oss1 missed
+    hb.seen(beat(112, "oss2"), 113.1)
+    for song in (111.0, 112.0, 113.0):
+        hb.proven(song, 113.1)
+    assert not hb.renewed_since("oss2", 112.0)
+
+
+def test_renewals_after_the_clocks_started_again_count_only_once_the_canary_is_seen() -> None:
+    hb = watched(110.0)
+    hb.proven(120.0, 120.1)
+    for version, at in ((130, 120.2), (131, 120.2), (132, 120.3)):
+        hb.seen(beat(version, "oss2"), at)
+    assert not hb.renewed_since("oss2", 120.1), "they may be older than the gap"
+    hb.proven(121.0, 121.1)
+    hb.seen(beat(133, "oss2"), 122.0)
+    hb.seen(beat(134, "oss2"), 124.0)
+    assert hb.renewed_since("oss2", 120.1)

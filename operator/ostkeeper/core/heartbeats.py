@@ -42,7 +42,8 @@ class Pulse:
     moved: bool = False
     """Whether it was ever seen to move in this term."""
     recent: tuple[float, ...] = ()
-    """When its last renewals were seen, newest last; at most eight."""
+    """For each of its last renewals, newest last and at most eight, a second before which it was not committed: the horizon
+    when it was seen. When it was seen says less: after a pause renewals come in a burst, some older than the pause."""
 
 
 @dataclass(slots=True)
@@ -108,7 +109,7 @@ class Heartbeats:
         pulse.beat = beat
         pulse.changed_at = now
         pulse.moved = True
-        pulse.recent = (*pulse.recent[-7:], now)
+        pulse.recent = (*pulse.recent[-7:], self.horizon)
         return True
 
     def proven(self, written: float, now: float) -> None:
@@ -149,7 +150,7 @@ class Heartbeats:
     def renewed_since(self, node: str, moment: float) -> bool:
         """Whether a renewal was seen that began after `moment`.
 
-        An agent renews one after the other, so the second change seen after `moment` began after it.
+        An agent renews one after the other, so the second one committed after `moment` began after it.
         """
         pulse = self.pulses.get(node)
         return pulse is not None and sum(1 for at in pulse.recent if at > moment) >= 2
