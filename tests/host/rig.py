@@ -115,6 +115,7 @@ class Rig:
     corrupt: str = ""
     mounts: dict[str, tuple[ev.MountFact, ...]] = field(default_factory=dict)
     obstacles: dict[str, str] = field(default_factory=dict)
+    children: dict[str, str] = field(default_factory=dict)
     disk: ev.Reading = CLEAN
     willing: bool = True
     """The world answers reads, the store and reports at once."""
@@ -146,6 +147,7 @@ class Rig:
         """Everything that an agent sees within its first second."""
         for seen in (oss("oss1", **self.own), self.pair, *self.osts, *self.failovers, *filter(None, [self.partner])):
             self.step(Seen(seen))
+        self.step(ev.OSTsListed())
         self.step(ev.ClusterKnown(CLUSTER))
         self.look()
         if self.leased:
@@ -154,7 +156,9 @@ class Rig:
         return self
 
     def look(self) -> None:
-        self.step(ev.MountsSeen(dict(self.mounts), dict(self.obstacles)))
+        names = tuple(sorted(found.target for found in self.osts))
+        self.step(ev.ChildrenSeen(dict(self.children), names))
+        self.step(ev.MountsSeen(dict(self.mounts), dict(self.obstacles), names))
 
     def read(self, reading: ev.Reading | None = None, target: str = T) -> None:
         """One more reading, begun just now."""

@@ -225,7 +225,8 @@ def test_child_of_an_earlier_agent_blocks_its_own_target_alone() -> None:
     rig = Rig(osts=[ost(), ost(OTHER)], grants=[grant("Serve", 3), grant("Serve", 3, target=OTHER)])
     rig.disk = replace(CLEAN, ok=False, error="not yet", activity="Unreadable")
     rig.start()
-    rig.step(ev.ChildrenSeen({T: "mount (pid 7) holds it"}))
+    rig.children = {T: "mount (pid 7) holds it"}
+    rig.look()
     rig.read(CLEAN)
     rig.read(replace(CLEAN, uuid="other", label=OTHER), OTHER)
     assert [order.target for order in rig.all(ev.Mount)] == [OTHER]

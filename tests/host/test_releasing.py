@@ -215,6 +215,9 @@ def test_target_that_is_declared_anew_for_another_disk_is_not_mounted_where_some
     rig.lose("OST", "ns/" + T.lower())
     rig.step(Seen(ost(backend={"ext4": {"device": "/dev/disk/another"}})))
     assert [ref.source for ref in rig.all(ev.WatchDisks)[-1].disks] == ["/dev/disk/another"]
+    assert rig.target().state == "Unknown", "nobody has looked for the other disk in the mount table yet"
+    rig.mounts.clear()
+    rig.look()
     assert rig.target().state == "Unmounted"
 
 

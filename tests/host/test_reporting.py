@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from host.rig import ADVANCING, CLEAN, HERE, MINE, OTHER, STILL, Rig, T, grant, holding, oss, ost
+from host.rig import ADVANCING, CLEAN, CLUSTER, HERE, MINE, OTHER, STILL, Rig, T, grant, holding, oss, ost
 from ostkeeper.api.oss import NonceAnswer
 from ostkeeper.core import hostevents as ev
-from ostkeeper.core.events import Gone, Seen
+from ostkeeper.core.events import Gone, Seen, Tick
 
 pytestmark = pytest.mark.scenario
 OWN = replace(STILL, activity="Advancing", mark=MINE)
@@ -108,9 +108,11 @@ def test_disk_that_hangs_delays_the_answer_by_a_second_and_reads_unknown() -> No
 
 def test_answer_tells_children_and_mounts_whoever_made_them() -> None:
     rig = Rig(mounts=dict(HERE), disk=OWN, osts=[ost(), ost(OTHER)], grants=[grant("Serve", 3)]).start()
-    rig.step(ev.ChildrenSeen({OTHER: "umount (pid 9) holds it"}))
+    rig.children = {OTHER: "umount (pid 9) holds it"}
+    rig.look()
     rig.change(nonce={"value": "n1", "open": True})
     rig.now += 1.1
+    rig.read(target=OTHER)
     rig.read()
     said = answer(rig)
     assert said is not None
@@ -271,3 +273,75 @@ def test_objects_of_other_pairs_are_none_of_its_business() -> None:
     rig.step(Seen(oss("oss9")))
     rig.step(Seen(ost(OTHER, pairName="pair-b")))
     assert not rig.effects[mark:]
+
+
+# --- the first report of a restarted agent
+
+
+def restarted() -> Rig:
+    """An agent that starts while the target is mounted, and has seen its OSS, the pair and the cluster, no more."""
+    rig = Rig(mounts=dict(HERE), disk=OWN, grants=[grant("Serve", 3)], stored=holding())
+    rig.status["nonce"] = {"value": "n1", "open": True}
+    rig.step(Seen(oss("oss1")))
+    rig.step(ev.ClusterKnown(CLUSTER))
+    rig.step(Seen(rig.pair))
+    return rig
+
+
+def test_first_report_waits_until_osts_mounts_locks_and_disks_were_looked_at() -> None:
+    rig = restarted()
+    rig.step(ev.MountsSeen({}, {}))  # a look at the table before any disk was known
+    assert not rig.all(ev.Report), "no target is not the same as no OST"
+    rig.step(Seen(rig.osts[0]))
+    rig.step(ev.OSTsListed())
+    assert not rig.all(ev.Report)
+    rig.children = {T: "umount (pid 7) holds it"}
+    rig.look()
+    assert not rig.all(ev.Report)
+    rig.read()
+    assert len(rig.all(ev.Report)) == 1
+    assert (rig.target().state, rig.target().child) == ("Mounted", True)
+    assert rig.report.disks[0].state == "Advancing"
+
+
+def test_nonce_is_not_answered_before_what_is_mounted_was_looked_for() -> None:
+    rig = restarted()
+    rig.step(ev.MountsSeen({}, {}))
+    rig.now += 3.0
+    rig.step(Tick())
+    rig.step(Seen(rig.osts[0]))
+    rig.read()
+    rig.now += 3.0
+    rig.step(Tick())
+    assert answer(rig) is None, "the five seconds are over: it reports, and does not answer"
+    assert rig.target().state == "Unknown"
+    rig.step(ev.OSTsListed())
+    rig.look()
+    said = answer(rig)
+    assert said is not None
+    assert (said.value, said.mounted) == ("n1", (T,))
+
+
+def test_first_report_waits_for_a_disk_that_hangs_for_five_seconds_and_no_longer() -> None:
+    rig = restarted()
+    rig.step(Seen(rig.osts[0]))
+    rig.step(ev.OSTsListed())
+    rig.look()
+    began = rig.now
+    while not rig.all(ev.Report):
+        rig.tick()
+        assert rig.now <= began + 5.0
+    assert rig.target().state == "Mounted"
+    assert rig.report.disks[0].state == "Unknown"
+
+
+def test_restarted_agent_that_has_not_looked_mounts_and_lets_go_of_nothing() -> None:
+    for intent in ("Serve", "Release"):
+        rig = Rig(disk=CLEAN, grants=[grant(intent, 3)])
+        for seen in (oss("oss1"), rig.pair, rig.osts[0]):
+            rig.step(Seen(seen))
+        rig.step(ev.ClusterKnown(CLUSTER))
+        rig.step(ev.Renewed(rig.now))
+        rig.step(ev.MountsSeen({}, {}))
+        rig.read()
+        assert not [effect for effect in rig.effects if isinstance(effect, ev.Mount | ev.Unmount | ev.CheckRelease)]

@@ -109,7 +109,8 @@ class Shelf:
         """Say whose locks are held by a child of an earlier agent, or one that we do not follow any more."""
         names = [ref.target for ref in self.refs() if ref.target not in self.in_hand]
         held = {name: str(holder) for name in sorted(names) if (holder := self.locks.holder(name))}
-        self._held_said = self._say(ev.ChildrenSeen(held), self._held_said)
+        looked_at = tuple(ref.target for ref in self.refs())
+        self._held_said = self._say(ev.ChildrenSeen(held, looked_at), self._held_said)
 
     def look_at_mounts(self, entries: Iterable[mounts.MountEntry] | None = None) -> None:
         """Say what is mounted, from this table or from the present one, if it has changed."""
@@ -132,7 +133,8 @@ class Shelf:
             entry = mounts.at(table, ref.mount_point)
             if entry:
                 found[ref.target] = (ev.MountFact(entry.mount_point, entry.read_only),)
-        self._mounts_said = self._say(ev.MountsSeen(found, obstacles), self._mounts_said)
+        looked_for = tuple(ref.target for ref in self.refs())
+        self._mounts_said = self._say(ev.MountsSeen(found, obstacles, looked_for), self._mounts_said)
 
     def _find(self, disk: Disk, table: list[mounts.MountEntry]) -> None:
         """Its mounts. While its device node is gone, what was known of it still counts, and what is on its mount point."""

@@ -170,7 +170,7 @@ class Agent:
                     self._tell(Gone("OSSPair", f"{pair.namespace}/{pair.name}"))
 
             self._watch(What(OSSPair, f"metadata.name={pair.name}", pair.namespace), self._pair_seen, listed)
-            self._watch(What(OST, by_pair, pair.namespace), self._tell)
+            self._watch(What(OST, by_pair, pair.namespace), self._tell, lambda count: self._tell(ev.OSTsListed()))
             self._watch(What(Failover, by_pair, pair.namespace), self._tell)
 
     def _pair_seen(self, event: Seen | Gone) -> None:

@@ -25,7 +25,7 @@ RETRY_FIRST = 1.0
 """Seconds until a failed mount or unmount is tried again; doubled with each failure in a row."""
 RETRY_MOST = 30.0
 REPORT_AT_LATEST = 5.0
-"""Seconds after the start after which it is reported that the cluster is still unknown."""
+"""Seconds after the start after which it is reported what is still unknown: the cluster, or a disk that hangs."""
 REPORT_EVERY = 60.0
 """Seconds after which an unchanged report is written again."""
 
@@ -203,8 +203,11 @@ class HostMachine:
             yield from self._targets(now)
         self._age_peer(now)
         host.answer = nonces.answer(host, now)
-        if host.question and (host.answer is None or host.answer.value != host.question.nonce.value):
-            self._wake(host.question.seen_at + nonces.PATIENCE)
+        question = host.question
+        overdue = question.seen_at + nonces.PATIENCE if question else math.inf
+        unanswered = question and (host.answer is None or host.answer.value != question.nonce.value)
+        if unanswered and now < overdue:  # after that it waits for a first look, which is an event
+            self._wake(overdue)
         yield from self._report(now)
 
     def _wake(self, at: float) -> None:
@@ -306,6 +309,12 @@ class HostMachine:
 
     # --- the report ----------------------------------------------------------------------------------------------------
 
+    def _complete(self) -> bool:
+        """Whether all was looked at once: a first report must not deny what the agent before this one has said."""
+        host = self.host
+        read = all(target.reading is not None for target in host.targets.values() if target.ref)
+        return bool(host.cluster) and read and not host.unseen()
+
     def _withhold(self, now: float) -> None:
         """A release that breaks an invariant is not reported: the partner would mount upon it."""
         for target in self.host.targets.values():
@@ -317,9 +326,9 @@ class HostMachine:
     def _report(self, now: float) -> Iterator[ev.HostEffect]:
         """On change, and at least once a minute; one at a time."""
         host = self.host
-        if host.oss is None or not host.mounts_seen or self._report_op:
+        if host.oss is None or self._report_op:
             return
-        if not host.cluster and now < self._began + REPORT_AT_LATEST:
+        if self._reported is None and now < self._began + REPORT_AT_LATEST and not self._complete():
             self._wake(self._began + REPORT_AT_LATEST)
             return
         self._withhold(now)

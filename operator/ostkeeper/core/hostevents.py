@@ -149,21 +149,31 @@ class DiskSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class OSTsListed:
+    """All OSTs of the pair were shown: whichever was not does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
 class MountsSeen:
-    """The mount table, whole: replaces what was said before."""
+    """The mount table, whole: replaces what was said before of the targets that were looked for."""
 
     mounts: Mapping[str, tuple[MountFact, ...]]
     """Target, its mounts. Targets without any may be missing."""
     obstacles: Mapping[str, str] = field(default_factory=dict)
     """Target, what else is mounted on its mount point."""
+    targets: tuple[str, ...] = ()
+    """Those that were looked for. Of all others nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildrenSeen:
-    """Targets whose lock is held: by a child of this or of an earlier agent. Whole: replaces what was said before."""
+    """Targets whose lock is held: by a child of this or of an earlier agent. Whole: replaces what was said before of the
+    targets that were looked for."""
 
     holders: Mapping[str, str]
     """Target, who holds it, in words."""
+    targets: tuple[str, ...] = ()
+    """Those whose lock was looked at, and those of which the machine has an act under way itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +261,7 @@ HostEvent = (
     | OSSMissing
     | PairRead
     | DiskSeen
+    | OSTsListed
     | MountsSeen
     | ChildrenSeen
     | MountEnded

@@ -97,8 +97,8 @@ def _target_report(
 def _state(host: Host, target: Target) -> tuple[State, tuple[str, str]]:
     """What it is in, and what is to be said about that: reason and message."""
     failed = target.failed or ("", "")
-    if not host.mounts_seen:
-        return "Unknown", ("", "the mount table was not read yet")
+    if not target.inspected:
+        return "Unknown", ("", "its mounts and its lock were not looked at yet")
     if target.busy == "mount":
         return "Mounting", ("", "")
     if target.mounts and host.record(target.name) is None:

@@ -53,6 +53,9 @@ class Target:
     """Its object exists."""
     reading: Reading | None = None
     mounts: tuple[MountFact, ...] = ()
+    mounts_seen: bool = False
+    """The mount table was looked at for it."""
+    lock_seen: bool = False
     obstacle: str = ""
     """What else is mounted on its mount point."""
     holder: str = ""
@@ -93,6 +96,11 @@ class Target:
     def uuid(self) -> str:
         """UUID of its file system; empty before the first good reading."""
         return self.reading.uuid if self.reading else ""
+
+    @property
+    def inspected(self) -> bool:
+        """Whether its mounts and its lock were looked at: before that nothing is known of either."""
+        return self.mounts_seen and self.lock_seen
 
     @property
     def child(self) -> bool:
@@ -158,7 +166,8 @@ class Host:
     """Durable: the highest epoch seen in this cluster, by disk."""
     records: dict[str, Mounted] = field(default_factory=dict)
     """Durable: what was mounted, by target."""
-    mounts_seen: bool = False
+    osts_listed: bool = False
+    """All OSTs of the pair were seen."""
     lease_until: float = -math.inf
     """Own lease counts as held until then."""
     peer: PeerReport = field(default_factory=PeerReport)
@@ -223,6 +232,14 @@ class Host:
     def ours(self, target: Target) -> bool:
         """It is mounted here, by this agent (or an earlier one of this boot), or as the pair adopted it."""
         return bool(target.mounts) and self.record(target.name) is not None
+
+    def unseen(self) -> str:
+        """What of this server was not looked at yet since the agent started; empty: everything was."""
+        if not self.osts_listed:
+            return "the pair's OSTs were not listed yet"
+        known = [target for _, target in sorted(self.targets.items()) if target.ost is not None]
+        late = next((target.name for target in known if not target.inspected), "")
+        return f"the mounts and the lock of {late} were not looked at yet" if late else ""
 
     def epoch_seen(self) -> int:
         """The highest epoch seen for any disk of the pair."""

@@ -102,7 +102,7 @@ def _serve(turn: Turn, target: Target, grant: Assignment) -> None:
         target.wish = target.refused = None
         _adopt(turn, target, grant)
         return
-    if permission.ordered(host, target) is None or not host.mounts_seen:
+    if permission.ordered(host, target) is None or not target.inspected:
         target.wish = target.refused = None
         return
     refusal = permission.refuses_mount(host, target, grant, now)
@@ -192,7 +192,7 @@ def _release(turn: Turn, target: Target, grant: Assignment) -> None:
     target.wish = target.refused = None
     if ost is None or any(done and done.epoch == grant.epoch for done in (target.released, target.releasing)):
         return
-    if permission.epoch_regressed(host) or target.holder or not host.mounts_seen:
+    if permission.epoch_regressed(host) or target.holder or not target.inspected:
         return
     if host.seen_for(target) != grant.epoch:
         return

@@ -35,9 +35,13 @@ def take(host: Host, event: ev.HostEvent, now: float) -> None:
             _disk(host, reading)
         case ev.MountsSeen():
             _mounts(host, event, now)
-        case ev.ChildrenSeen(holders=holders):
-            for name, target in host.targets.items():
-                target.holder = "" if target.busy in ("mount", "unmount") else holders.get(name, "")
+        case ev.ChildrenSeen(holders=holders, targets=looked_at):
+            for name in looked_at:
+                if target := host.targets.get(name):
+                    target.lock_seen = True
+                    target.holder = "" if target.busy in ("mount", "unmount") else holders.get(name, "")
+        case ev.OSTsListed():
+            host.osts_listed = True
         case _:
             _self_and_partner(host, event, now)
 
@@ -99,7 +103,7 @@ def _place(host: Host, ost: OST) -> None:
         target.present = False
         return
     if moved:  # what is mounted from the other disk, by whomever, is no mount of this target
-        target.reading, target.mounts = None, ()
+        target.reading, target.mounts, target.mounts_seen = None, (), False
     target.ost, target.present = ost, True
 
 
@@ -120,6 +124,7 @@ def lose(host: Host, gone: Gone) -> None:
 
 def replace_osts(host: Host, osts: tuple[OST, ...]) -> None:
     """A consistent read gave all OSTs of the pair."""
+    host.osts_listed = True
     present = {ost.key for ost in osts}
     for key in [key for key in host.osts if key not in present]:
         lose(host, Gone("OST", key))
@@ -136,8 +141,11 @@ def _disk(host: Host, reading: ev.Reading) -> None:
 
 
 def _mounts(host: Host, event: ev.MountsSeen, now: float) -> None:
-    host.mounts_seen = True
-    for name, target in host.targets.items():
+    for name in event.targets:
+        target = host.targets.get(name)
+        if target is None:
+            continue
+        target.mounts_seen = True
         before, target.mounts = target.mounts, event.mounts.get(name, ())
         target.obstacle = event.obstacles.get(name, "")
         if target.mounts and not before:

@@ -64,7 +64,7 @@ def answer(host: Host, now: float) -> NonceAnswer | None:
     answered = host.answer is not None and host.answer.value == question.nonce.value
     if not (answered or overdue or all(_ready(question, target) for target in known)):
         return host.answer
-    if not host.mounts_seen:
+    if host.unseen():  # a restarted agent does not call unmounted what it has not looked for
         return host.answer
     mounted = tuple(target.name for target in known if target.mounts)
     host.answered_mounted[question.nonce.value] = mounted

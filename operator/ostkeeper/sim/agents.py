@@ -289,7 +289,10 @@ class AgentRun:
         self._pair = pair
         key = f"{pair.namespace}/{pair.name}"
         for kind in (OSSPair.kind, OST.kind, Failover.kind):
-            self.news.watch(kind, key)
+            self.news.watch(kind, key, self._osts_listed if kind == OST.kind else None)
+
+    def _osts_listed(self) -> None:
+        self.tell(ev.OSTsListed())
 
     def _find_cluster(self) -> None:
         def found(uid: str | None) -> None:
@@ -324,7 +327,7 @@ class AgentRun:
         children = self.host.table.children
         watched = sorted(self.disks.watches)
         held = {name: f"{children[name]} of it" for name in watched if name in children and name not in self.in_hand}
-        said = ev.ChildrenSeen(held)
+        said = ev.ChildrenSeen(held, tuple(watched))
         if said != self._held_said:
             self._held_said = said
             self.tell(said)
@@ -337,7 +340,7 @@ class AgentRun:
             for name in sorted(self.disks.watches)
             if (mount := mounts.get(name)) is not None and mount.done
         }
-        said = ev.MountsSeen(found)
+        said = ev.MountsSeen(found, targets=tuple(sorted(self.disks.watches)))
         if said != self._mounts_said:
             self._mounts_said = said
             self.tell(said)

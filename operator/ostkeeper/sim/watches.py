@@ -46,6 +46,7 @@ class Stream:
         "held",
         "kind",
         "known",
+        "listed",
         "missed",
         "slow",
         "topic",
@@ -53,8 +54,8 @@ class Stream:
         "who",
     )
 
-    def __init__(self, who: Subscription, kind: str, topic: str) -> None:
-        self.who, self.kind, self.topic = who, kind, topic
+    def __init__(self, who: Subscription, kind: str, topic: str, listed: Callable[[], None] | None) -> None:
+        self.who, self.kind, self.topic, self.listed = who, kind, topic, listed
         self.deliver = who.deliver
         self.asleep = False
         self.broken = False
@@ -85,9 +86,9 @@ class Subscription:
         self.watches, self.name, self.actor, self.deliver, self.prompt = watches, name, actor, deliver, prompt
         self.streams: list[Stream] = []
 
-    def watch(self, kind: str, topic: str = "") -> None:
-        """List, then follow, a kind: all of it, or what concerns one topic (see `topic_of`)."""
-        stream = Stream(self, kind, topic)
+    def watch(self, kind: str, topic: str = "", listed: Callable[[], None] | None = None) -> None:
+        """List, then follow, a kind: all of it, or what concerns one topic (see `topic_of`). `listed`: told after each LIST."""
+        stream = Stream(self, kind, topic, listed)
         self.streams.append(stream)
         self.watches.add(stream)
 
@@ -252,6 +253,8 @@ class Watches:
             self._kernel.at(self._due(stream), stream.who.actor, stream.deliver, stream.kind, stream.topic, None)
         self._lose(stream)
         stream.afresh = False
+        if stream.listed is not None:
+            self._kernel.at(max(stream.due, self._kernel.now), stream.who.actor, stream.listed)
 
     def catch_up(self, stream: Stream) -> None:
         """Show, now, what a sleeper would have heard."""
