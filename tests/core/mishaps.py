@@ -52,6 +52,11 @@ def _blind(world: World, name: str, words: str, target: str) -> None:
     server.blind = others if words == "can read" else (*others, f"scratch-{target}")
 
 
+def _late_write(world: World, target: str) -> None:
+    """A command that a server had queued in the array lands, of the MMP block."""
+    world.floor.disks[f"scratch-{target}"].moved_at = world.now
+
+
 def _password(world: World, name: str, words: str) -> None:
     world.floor.devices[name].fault = "unauthorized" if words == "refuses the password" else ""
 
@@ -95,6 +100,7 @@ VERBS: list[tuple[str, Act]] = [
     (r"(oss\d) is switched (on|off) at its BMC", _button),
     (r"(oss\d) (cannot read|can read) (OST\w+)", _blind),
     (r"(left|right|bmc-oss\d) (refuses|takes) the password", lambda w, n, t: _password(w, n, f"{t} the password")),
+    (r"a late write of (OST\w+) lands", _late_write),
     (r"(ann|bob) reads the question", _reads),
     (r"(ann|bob) answers (\w+) to what (?:he|she) read", _answers_what_was_read),
     (r"a backup of etcd is taken", _backup),

@@ -20,7 +20,7 @@ from simulate.sites import write_site
 
 pytestmark = pytest.mark.sim
 SAMPLES = str(Path(__file__).parents[2] / "deploy" / "samples")
-CALM = Settings(late=0.0)
+CALM = Settings()
 
 
 @pytest.fixture(name="site", scope="session")

@@ -255,8 +255,9 @@ class Nonce(Model):
     failover: Annotated[str, Field(max_length=253)] = ""
     """The Failover that asks; agents count movement from the first nonce of one failover and attempt on."""
     level: int = -1
-    """Numbers the attempt: 16 x the asking number + the fencing level that had read OFF everywhere when this nonce was
-    written; grows from attempt to attempt. -1: nothing was cut before it."""
+    """Numbers the attempt: 16 x the asking number + 2 x the fencing level that had read OFF everywhere when this nonce was
+    written, + 1 where a disk moved within `settle` and the count began again; grows from attempt to attempt. -1: nothing
+    was cut before it."""
     open: bool = True
     """While open the agents read every disk every 100 ms."""
 

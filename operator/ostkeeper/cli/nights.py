@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         return UNUSABLE
     for problem in problems:
         sys.stderr.write(f"{problem.kind} {problem.key}: {problem.reason}: {problem.message}\n")
-    settings = Settings(drilled=not arguments.not_armed, late=0.0)
+    settings = Settings(drilled=not arguments.not_armed)
     if arguments.fmea:
         return _fmea(site, settings, arguments.output)
     return _night(site, faults, settings, arguments)

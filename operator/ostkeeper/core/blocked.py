@@ -70,10 +70,10 @@ def _confirm_dead(view: View, fo: Failover, c: Campaign, approval: Approval, now
         c.asked_at = now
     if not c.final_nonce:
         c.final_nonce = fencing.new_nonce(view)
-        return fencing.ask(view, fo, fencing.attempt(status, c.level), c.final_nonce)
+        return fencing.ask(view, fo, fencing.attempt(status, c), c.final_nonce)
     lost = fencing.lost_question(view, c)
     if lost:
-        return fencing.ask(view, fo, fencing.attempt(status, c.level), lost)
+        return fencing.ask(view, fo, fencing.attempt(status, c), lost)
     settled = c.asked_at + max(seconds(fo.spec.policy.confirm.settle), view.timeout())
     veto = fencing.vetoes(view, fo, c, now) or (partner_unable(view, fo.spec.partner, fo.spec.targets, now))
     if now - c.beat_at < view.timeout():

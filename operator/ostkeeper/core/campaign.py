@@ -134,6 +134,8 @@ class Campaign:
     final_nonce: str = ""
     """Asked when the rounds were complete."""
     asked_at: float = math.inf
+    recounted: bool = False
+    """A disk moved before `settle` was over, and the count of stillness began again."""
     unsent: int = 0
     """How often an off of this level was not sent: its deadline came first, or its device could not be opened."""
     failures: list[str] = field(default_factory=list)
@@ -179,4 +181,14 @@ class Campaign:
         self.bystander_on_since, self.bystander_next = math.inf, 0.0
         self.level_nonce = self.final_nonce = ""
         self.asked_at = math.inf
+        self.recounted = False
         self.beat_at = -math.inf
+
+    def count_again(self, not_before: float) -> None:
+        """Rounds and nonces from the start, with readings that begin after a moment only; once a level."""
+        self.recounted = True
+        self.level_nonce = self.final_nonce = ""
+        self.asked_at = math.inf
+        if self.rounds is not None:
+            self.rounds.again(not_before)
+            self.rounds.next_at = max(self.rounds.next_at, not_before)

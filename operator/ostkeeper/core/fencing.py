@@ -114,6 +114,10 @@ def confirm(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     effects = _readings(view, fo, c, now)
     rounds = c.rounds
     assert rounds is not None
+    settled = c.last_ack + seconds(fo.spec.policy.confirm.settle)
+    if now < settled and not c.recounted and moved_since_asked(view, fo, c):
+        c.count_again(settled)  # a write that was queued in the array: stillness is proven after it, from the start
+        return effects
     veto = "; ".join(unsent) or rounds.failure or vetoes(view, fo, c, now)
     if veto:
         c.failures.append(f"level {fo.spec.policy.levels[status.level].name}: {veto}")
@@ -127,14 +131,14 @@ def confirm(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         return effects
     lost = lost_question(view, c)
     if lost:
-        return effects + ask(view, fo, attempt(status, status.level), lost)
+        return effects + ask(view, fo, attempt(status, c), lost)
     if not c.level_nonce:
         c.level_nonce = new_nonce(view)
-        return effects + ask(view, fo, attempt(status, status.level), c.level_nonce)
+        return effects + ask(view, fo, attempt(status, c), c.level_nonce)
     if rounds.done and not c.final_nonce:
         c.final_nonce = new_nonce(view)
         c.asked_at = now
-        return effects + ask(view, fo, attempt(status, status.level), c.final_nonce)
+        return effects + ask(view, fo, attempt(status, c), c.final_nonce)
     return effects + (_certify(view, fo, c, now) if rounds.done else [])
 
 
@@ -194,8 +198,7 @@ def vetoes(view: View, fo: Failover, c: Campaign, now: float) -> str:
         return f"{fo.spec.node} still answers on the network as boot {dead}"
     if asked and report and report.nonce:
         held = [a.target for a in view.held_by(fo.spec.node)]
-        moved = [t for t in held if t in report.nonce.moved]
-        if moved:
+        if moved := moved_since_asked(view, fo, c):
             return f"{', '.join(moved)} is still being written, as {fo.spec.partner} reads the disk"
         fsck = [d.target for d in report.nonce.disks if d.target in held and d.state == "Fsck"]
         if fsck:
@@ -205,14 +208,23 @@ def vetoes(view: View, fo: Failover, c: Campaign, now: float) -> str:
     return ""
 
 
+def moved_since_asked(view: View, fo: Failover, c: Campaign) -> list[str]:
+    """The dead server's disks that have moved since the first nonce of this count, as its partner answers."""
+    report = view.report(fo.spec.partner)
+    answer = report.nonce if report else None
+    if answer is None or answer.value not in (c.level_nonce, c.final_nonce):
+        return []
+    return [a.target for a in view.held_by(fo.spec.node) if a.target in answer.moved]
+
+
 def _answers(peer: PeerReport | None, dead: str) -> bool:
     """Whether the network witness still shows the boot that is to be dead. It takes some intervals to be Silent."""
     return peer is not None and peer.state == "Answering" and (not dead or peer.boot_id in ("", dead))
 
 
-def attempt(status: FailoverStatus, level: int) -> int:
-    """Numbers one attempt at one level: agents count movement anew from the first nonce of each."""
-    return 16 * status.asked + level
+def attempt(status: FailoverStatus, c: Campaign) -> int:
+    """Numbers one count at one level, and grows: agents count movement anew from the first nonce of each."""
+    return 16 * status.asked + 2 * c.level + c.recounted
 
 
 def new_nonce(view: View) -> str:
