@@ -27,7 +27,7 @@ def at_rest(host: Host) -> bool:
     question = host.question
     if question is not None and (host.answer is None or host.answer.value != question.nonce.value):
         return False
-    if not host.cluster or host.oss is None or not host.mounts_seen:
+    if not host.cluster or host.oss is None or host.unseen():
         return False
     return all(_at_rest(host, target) for target in host.targets.values())
 
@@ -66,12 +66,14 @@ def changes(host: Host, event: ev.HostEvent, now: float) -> bool:
 
 def _table(host: Host, event: ev.ChildrenSeen | ev.MountsSeen) -> bool:
     """Whether a lock is held, or something is mounted, that was not before; or the other way round."""
-    targets = host.targets.items()
+    looked_at = [(name, target) for name in event.targets if (target := host.targets.get(name)) is not None]
+    if any(not target.inspected for _, target in looked_at):
+        return True
     if isinstance(event, ev.ChildrenSeen):
-        return any(not target.busy and target.holder != event.holders.get(name, "") for name, target in targets)
-    return not host.mounts_seen or any(
+        return any(not target.busy and target.holder != event.holders.get(name, "") for name, target in looked_at)
+    return any(
         target.mounts != event.mounts.get(name, ()) or target.obstacle != event.obstacles.get(name, "")
-        for name, target in targets
+        for name, target in looked_at
     )
 
 
