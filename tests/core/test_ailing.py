@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from core import machines
 from core.machines import Server
 from core.pairs import at_rest
 from core.story import happen
@@ -136,3 +137,21 @@ def test_day_after_which_a_sick_server_is_emptied_unasked_again_is_a_leaders_own
     view.wake_by(world.now)  # what the last plan woke for lies a day earlier now, too
     world.run(60)
     assert not [n for n in world.status.noted if n.type == orderly.SICK]
+
+
+@pytest.mark.parametrize("at", [0.3, 0.8, 1.3, 1.8])
+@pytest.mark.parametrize("update_interval", [1.0, 5.0])
+def test_server_that_crashes_is_suspected_and_then_failed_and_nothing_in_between(
+    at: float, update_interval: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its partner may still read its last answer on the network, or its last write, as its heartbeat times out."""
+    monkeypatch.setattr(machines, "UPDATE_INTERVAL", update_interval)
+    world = at_rest(mode="Manual")
+    world.run(at)
+    happen(world, "oss1 panics")
+    seen = [verdicts(world)["oss1"]]
+    while world.now < world.zero + 40:
+        world.run(world.now - world.zero + 0.1)
+        if verdicts(world)["oss1"] != seen[-1]:
+            seen.append(verdicts(world)["oss1"])
+    assert seen == ["Healthy", "Suspect", "Failed"]

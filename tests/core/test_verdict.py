@@ -50,12 +50,16 @@ def test_rules_are_fifteen_at_most_and_the_last_one_always_matches() -> None:
 
 NEIGHBOURS = [
     ("a shared fault of a silent server is no shared fault", replace(DEAD, lustre=S, shared=True), "Failed"),
-    ("errors of a late server still count", Witnesses(L, S, S, S, S), "Sick"),
+    ("errors of a late server do not show that it lives", Witnesses(L, S, S, S, S), "Suspect"),
+    ("faults of both, one of which is late, do not either", Witnesses(L, S, S, S, S, shared=True), "Suspect"),
     ("a kubelet that nobody knows says nothing", Witnesses(F, U, F, F), "Healthy"),
     ("a server without a Node can fail", replace(DEAD, node=U), "Failed"),
     ("a fresh heartbeat outweighs POST", Witnesses(F, F, F, F, absent=True), "Healthy"),
     ("a kubelet that moves keeps the server", replace(DEAD, node=F), "Sick"),
     ("kubelet and disk move: serving", replace(DEAD, node=F, disk=F), "Degraded"),
+    ("kubelet and disk moved a moment ago: perhaps", replace(DEAD, node=F, disk=F, lasting=False), "Suspect"),
+    ("a network that answered a moment ago is no life", replace(DEAD, network=F, lasting=False), "Suspect"),
+    ("a kubelet that moved a moment ago is no life", replace(DEAD, node=F, lasting=False), "Suspect"),
     ("a disk that moved a moment ago is no isolation yet", replace(DEAD, disk=F, lasting=False), "Suspect"),
     ("a network that nobody can judge blocks", replace(DEAD, network=U), "Suspect"),
     ("isolation is seen although the partner is silent", replace(DEAD, disk=F, partner=S), "Isolated"),

@@ -52,7 +52,8 @@ class Witnesses:
     holds: bool = True
     """It holds targets."""
     lasting: bool = True
-    """Its heartbeat has been stale for so long that what it wrote while it still lived is seen to stand still by now."""
+    """Its heartbeat has been stale for so long that whatever it did while it still lived is seen to have ended by now: its
+    last write, its last answer on the network, its kubelet's last word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "shared-fault",
         "SharedFault",
-        lambda w: w.heartbeat in (F, L) and w.lustre is S and w.shared,
+        lambda w: w.heartbeat is F and w.lustre is S and w.shared,
         "{node} and {partner} both see faults of their disks ({trouble}): moving targets would help nobody",
     ),
     Rule(
         "sick",
         "Sick",
-        lambda w: w.heartbeat in (F, L) and w.lustre is S,
+        lambda w: w.heartbeat is F and w.lustre is S,
         "{node} lives and cannot serve: {trouble}",
     ),
     Rule("kubelet", "Degraded", lambda w: w.heartbeat is F and w.node is S, "{node} serves, but its kubelet is silent"),
@@ -109,7 +110,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "serving",
         "Degraded",
-        lambda w: w.disk is F and (w.node is F or w.network is F),
+        lambda w: w.disk is F and (w.node is F or w.network is F) and w.lasting,
         "{node}: its agent is silent, its targets are being written: shooting it would be the outage",
     ),
     Rule(
@@ -121,7 +122,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "agent-gone",
         "Sick",
-        lambda w: w.disk is S and w.holds and (w.node is F or w.network is F),
+        lambda w: w.disk is S and w.holds and (w.node is F or w.network is F) and w.lasting,
         "{node} lives, but neither its agent nor its targets move",
     ),
     Rule(
@@ -134,8 +135,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "blind",
         "Suspect",
-        lambda w: w.disk is not S or w.network is U,
-        "{node} is silent, and {partner} cannot say yet whether it {signs}",
+        lambda w: w.disk is not S or w.network is not S or w.node is F,
+        "{node} is silent, and {doubt}",
     ),
     Rule(
         "failed", "Failed", lambda w: True, "no witness sees {node} any more; {partner} is fresh and reads every disk"
@@ -148,17 +149,17 @@ def judge(
 ) -> Verdict:
     """The first rule that matches. The last one matches always. `trouble` says what the Lustre witness is stale for."""
     rule = next(rule for rule in RULES if rule.when(witnesses))
-    names = {"node": node, "partner": partner, "trouble": trouble, **_remarks(witnesses)}
+    names = {"node": node, "partner": partner, "trouble": trouble, **_remarks(witnesses, partner)}
     return Verdict(rule.verdict, rule.sentence.format(**names), witnesses, rule.name)
 
 
-def _remarks(w: Witnesses) -> dict[str, str]:
+def _remarks(w: Witnesses, partner: str) -> dict[str, str]:
     """What a sentence says besides, as it was seen."""
     seen = "the boot that was certified dead renews its heartbeat: one of its feeds has lied, cut its power by hand"
-    return {
-        "since": seen if w.heartbeat in (F, L) else "has not been seen in a later boot",
-        "signs": "still writes" if w.disk is not S else "still answers on the network",
-    }
+    doubt = f"{partner} cannot say yet whether it still {'writes' if w.disk is not S else 'answers on the network'}"
+    if w.disk is S and w.network is not U:
+        doubt = f"{'its kubelet' if w.node is F else partner} saw it alive a moment ago: what died says so until that is over"
+    return {"since": seen if w.heartbeat in (F, L) else "has not been seen in a later boot", "doubt": doubt}
 
 
 def witnesses_of(view: View, node: str, now: float) -> Witnesses:
