@@ -309,6 +309,12 @@ def _claim(world: World, node: str) -> None:
     )
 
 
+def _claim_disk(world: World, target: str) -> None:
+    world.set_problems(
+        e.Problem("OST", "scratch/other", "DiskClaimedTwice", f"its disk is {target}'s", targets=(target,))
+    )
+
+
 def _unclaim(world: World) -> None:
     world.set_problems()
 
@@ -353,6 +359,7 @@ VERBS: list[tuple[str, Act]] = [
     (r"(\d+) other servers fall silent", _late_group),
     (r"the other servers are fresh again", _others_fresh),
     (r"another object claims a feed of (oss\d)", _claim),
+    (r"another object claims the disk of (OST\w+)", lambda w, t: _claim_disk(w, f"scratch-{t}")),
     (r"nothing else claims it any more", _unclaim),
     *mishaps.VERBS,
     *upkeep.VERBS,

@@ -62,6 +62,12 @@ def released(view: View, a: Assignment) -> ReleasedWarrant | None:
     return ReleasedWarrant(node=a.node, epoch=done.epoch, dirty=done.dirty)
 
 
+def desired(view: View, target: str) -> bool:
+    """Whether it is to be mounted. A target that nobody declares any more is: absence orders nothing."""
+    ost = view.ost(target)
+    return ost is None or ost.spec.desired == "Mounted"
+
+
 def partner_fenced(view: View, partner: str) -> bool:
     """Whether the partner has not been seen alive in a boot after its own fencing."""
     status = view.status

@@ -10,8 +10,9 @@ import math
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Approval, Failover
+from ostkeeper.api.osspair import Assignment
 from ostkeeper.core import fencing
-from ostkeeper.core.able import SHOT_DEADLINE, changed_device, unanswered
+from ostkeeper.core.able import SHOT_DEADLINE, changed_device, desired, unanswered
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import Effect, PowerOn
 from ostkeeper.core.power import Feed
@@ -94,6 +95,14 @@ def why_aborting(fo: Failover) -> str:
     return dismissal(approval) if approval is not None and asked and approval.answer == "Dismiss" else RETURNED
 
 
+def given_back(view: View, held: list[str], epoch: int) -> tuple[Assignment, ...]:
+    """The assignments with what was in Hold its own server's again: to be served, or let go of where it is to be unmounted."""
+    assert view.status is not None
+    wanted = [target for target in held if desired(view, target)]
+    idle = [target for target in held if target not in wanted]
+    return assign(assign(view.status.assignments, wanted, epoch, intent="Serve"), idle, epoch, intent="Release")
+
+
 def abort(view: View, fo: Failover, c: Campaign, why: str, now: float) -> list[Effect]:
     """Give the targets back at a new epoch first, then switch on what we cut, then end it."""
     status, pair_status = fo.status, view.status
@@ -104,8 +113,7 @@ def abort(view: View, fo: Failover, c: Campaign, why: str, now: float) -> list[E
         return fencing.ask_term(view, now)
     if held:
         epoch = pair_status.epoch + 1
-        assignments = assign(pair_status.assignments, held, epoch, intent="Serve")
-        return write_pair(view, f"{fo.name}: {why}", epoch=epoch, assignments=assignments)
+        return write_pair(view, f"{fo.name}: {why}", epoch=epoch, assignments=given_back(view, held, epoch))
     effects: list[Effect] = []
     if status.shots and not power_on(view, fo, c, now, effects):
         return effects

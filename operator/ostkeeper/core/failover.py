@@ -18,6 +18,7 @@ from ostkeeper.core import budget, fencing
 from ostkeeper.core.able import (
     SHOT_DEADLINE,
     claimed,
+    desired,
     not_unasked,
     partner_unable,
     released,
@@ -31,6 +32,7 @@ from ostkeeper.core.ending import (
     abort,
     aborting,
     dismissal,
+    given_back,
     power_on,
     returned,
     still_off,
@@ -218,7 +220,7 @@ def _relocating(view: View, fo: Failover, c: Campaign, now: float) -> list[Effec
         return fencing.ask_term(view, now)
     epoch = status.epoch + 1
     warrant = {"certificate": CertificateWarrant(failover=fo.name, digest=fs.certificate.digest)}
-    serve = [t for t in held if _wanted(view, t)]
+    serve = [t for t in held if desired(view, t)]
     idle = [t for t in held if t not in serve]
     assignments = assign(status.assignments, serve, epoch, intent="Serve", node=fo.spec.partner, **warrant)
     assignments = assign(assignments, idle, epoch, intent="Release", node=fo.spec.partner, **warrant)
@@ -243,11 +245,6 @@ def _certified_too_late(view: View, fo: Failover, c: Campaign, now: float) -> li
         return effects
     message = f"nothing moved: {fo.spec.node} was given its targets back before this certificate was written"
     return write_failover(view, fo, message + still_off(view, fo, c), phase="Complete", shots=())
-
-
-def _wanted(view: View, target: str) -> bool:
-    ost = view.ost(target)
-    return ost is None or ost.spec.desired == "Mounted"
 
 
 def with_fenced(view: View, fo: Failover, certificate: Certificate) -> tuple[Fenced, ...]:
@@ -277,7 +274,7 @@ def _powering_on(view: View, fo: Failover, c: Campaign, now: float) -> list[Effe
         return fencing.ask_term(view, now)
     if held:
         epoch = status.epoch + 1
-        assignments = assign(status.assignments, held, epoch, intent="Serve")
+        assignments = given_back(view, held, epoch)
         fenced, why = with_fenced(view, fo, fs.certificate), f"{fo.name}: {fo.spec.node} keeps its targets"
         return write_pair(view, why, epoch=epoch, assignments=assignments, fenced=fenced)
     effects: list[Effect] = []
@@ -299,7 +296,9 @@ def _powering_on(view: View, fo: Failover, c: Campaign, now: float) -> list[Effe
 def tail(view: View, fo: Failover, now: float) -> list[Effect]:
     """A Failover that has given its slot back: it only reports from here on."""
     if fo.phase == "Relocating":
-        message = f"{', '.join(fo.spec.targets)} now {fo.spec.partner}'s; mounting"
+        assert view.status is not None
+        gone = [a.target for a in view.status.assignments if a.target in fo.spec.targets and a.node == fo.spec.partner]
+        message = f"{', '.join(gone)} now {fo.spec.partner}'s; mounting" if gone else "nothing has moved"
         return write_failover(view, fo, message, phase="Recovering")
     if fo.phase == "Recovering":
         return _recovering(view, fo, now)
@@ -319,7 +318,7 @@ def _recovering(view: View, fo: Failover, now: float) -> list[Effect]:
     if waiting:
         return []
     said = (f"{a.target} {'on' if a.intent == 'Serve' else 'unmounted, now with'} {a.node}" for a in mine)
-    where = ", ".join(said) or "the targets have moved on"
+    where = ", ".join(said) or f"none of them is with {fo.spec.partner}"
     return write_failover(view, fo, where, phase="Complete")
 
 

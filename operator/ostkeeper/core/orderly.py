@@ -12,7 +12,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Evidence, Failover
 from ostkeeper.api.osspair import Assignment, Noted, Warrant
 from ostkeeper.api.ost import OST
-from ostkeeper.core.able import foreign, partner_unable, released, unanswered
+from ostkeeper.core.able import desired, foreign, partner_unable, released, unanswered
 from ostkeeper.core.acts import ASKS_FOR, OPENS, Act
 from ostkeeper.core.ailing import settled
 from ostkeeper.core.campaign import Campaign
@@ -245,16 +245,21 @@ def _lapse(view: View, fo: Failover) -> list[Effect]:
 
 
 def moving(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
-    """Release a few at a time, give each to the other server once its release was reported."""
+    """Release a few at a time, give each to the other server once its release was reported.
+
+    What is not to be mounted any more stays where it is, released: it would be mounted only to be unmounted again.
+    """
     if view.busy:
         return []
     assert view.pair is not None
     assert view.status is not None
     source, to = fo.spec.node, fo.spec.partner
     mine = [a for a in view.status.assignments if a.target in fo.spec.targets]
-    left = [a for a in mine if a.node == source]
+    there = [a for a in mine if a.node == source]
+    left = [a for a in there if desired(view, a.target)]
     if not left:
-        return write_pair(view, f"{fo.name}: all moved", epoch=view.status.epoch + 1, active_failover="")
+        why = f"{', '.join(a.target for a in there)} stays at {source}: desired is Unmounted" if there else "all moved"
+        return write_pair(view, f"{fo.name}: {why}", epoch=view.status.epoch + 1, active_failover="")
     overdue = release_overdue(view, source, now)
     seen = verdict_of(view, source, now)
     lost = "" if view.fresh(source, now) or seen.name == "Suspect" else f"{source} does not answer: {seen.sentence}"
@@ -281,12 +286,17 @@ def _give_up(view: View, fo: Failover, unable: str) -> list[Effect]:
 def _step(
     view: View, left: list[Assignment], mine: list[Assignment], to: str, epoch: int, unable: str
 ) -> tuple[tuple[Assignment, ...] | None, str]:
-    """The next assignments: what was released goes over, and as many more are released as may be under way."""
+    """The next assignments: what was released goes over, and as many more are released as may be under way.
+
+    No target that two objects claim is granted or asked for. What is to be unmounted meanwhile is, on either side.
+    """
     assert view.pair is not None
     assert view.status is not None
-    assignments, said = view.status.assignments, []
+    assignments, said, claimed = view.status.assignments, [], view.blocked_targets()
     for a in left:
         done = released(view, a)
+        if a.target in claimed:
+            continue
         if unable and a.intent == "Release":
             assignments = assign(assignments, [a.target], epoch, intent="Serve")
             said.append(f"{a.target} stays at {a.node}: {unable}")
@@ -295,9 +305,17 @@ def _step(
             gone = assign(assignments, [a.target], epoch, intent="Serve", node=to, released=warrant.released)
             assignments = gone
             said.append(f"{a.target} to {to}")
-    under_way = sum(1 for a in mine if (a.node == to and not served(view, to, a.target)) or a.intent == "Release")
+    going = [a for a in mine if desired(view, a.target)]
+    for a in mine:
+        if a not in going and a.intent == "Serve":
+            assignments = assign(assignments, [a.target], epoch, intent="Release")
+            said.append(f"{a.target}: desired is Unmounted")
+        elif a in going and a.node == to and a.intent == "Release":
+            assignments = assign(assignments, [a.target], epoch, intent="Serve")
+            said.append(f"{a.target}: serve again at {to}")
+    under_way = sum(1 for a in going if (a.node == to and not served(view, to, a.target)) or a.intent == "Release")
     room = view.pair.spec.failback.max_parallel - under_way
-    for a in [] if unable else [a for a in left if a.intent == "Serve"][: max(0, room)]:
+    for a in [] if unable else [a for a in left if a.intent == "Serve" and a.target not in claimed][: max(0, room)]:
         assignments = assign(assignments, [a.target], epoch, intent="Release")
         said.append(f"release {a.target}")
     return (assignments, "; ".join(said)) if said else (None, "")

@@ -232,8 +232,10 @@ def watch(view: View, now: float) -> list[Effect]:
     effects: list[Effect] = []
     if view.pair.status is None:
         return effects
+    fo = view.active
+    boots = fo.spec.node if fo is not None and fo.phase == "PoweringOn" else ""
     for a in view.pair.status.assignments:
-        if a.intent == "Release" and released(view, a) is None:
+        if a.intent == "Release" and released(view, a) is None and a.node != boots:
             view.moving.setdefault(a.target, now)
         else:
             view.moving.pop(a.target, None)
