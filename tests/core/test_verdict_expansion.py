@@ -45,7 +45,19 @@ PRINCIPLES: dict[str, Principle] = {
         )
     ),
     "Who is only late, not watched for long enough, or may still be booting is waited for.": (
-        lambda row, _, act: row.verdict.name not in ("Suspect", "Absent") or act is Act.WAIT
+        lambda row, _, act: row.verdict.rule not in ("late", "unwatched", "absent", "alone") or act is Act.WAIT
+    ),
+    "Of whom nobody can say whether it writes, a person is asked at most: nothing shows life, and the fuse is closed.": (
+        lambda row, policy, act: (
+            row.verdict.rule != "blind"
+            or act is Act.WAIT
+            or (
+                act is Act.ASK_FENCE
+                and row.verdict.witnesses.lasting
+                and F not in row.case.witnesses[:4]
+                and not policy.fuse_open
+            )
+        )
     ),
     "While the partner is silent, too, nobody's power is cut and nobody is asked about it.": (
         lambda row, _, act: row.case.section != ALONE or row.case.heartbeat in (F, L) or DEADLINESS[act] < ASKED

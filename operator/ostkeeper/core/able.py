@@ -110,6 +110,15 @@ def not_unasked(view: View, failover: Failover, waited: float, now: float) -> st
     return next((why for _, scruple in SCRUPLES if (why := scruple(view, failover, waited, now))), "")
 
 
+def said_to_a_person(view: View, failover: Failover, why: str, now: float) -> str:
+    """`why` nothing is done unasked, and what of the two answers is possible where the partner cannot take over now."""
+    unable = _partner(view, failover, 0.0, now)
+    if not unable:
+        return why
+    besides = "" if unable in why else f"{unable}: "
+    return f"{why}; {besides}no Failover before that is over, a Restart needs no partner"
+
+
 def _not_dead(view: View, failover: Failover, waited: float, now: float) -> str:
     spec = failover.spec
     if ASKS_FOR.get(spec.evidence.verdict) is Act.FENCE:

@@ -22,6 +22,7 @@ from ostkeeper.core.able import (
     not_unasked,
     partner_unable,
     released,
+    said_to_a_person,
     unanswered,
 )
 from ostkeeper.core.blocked import blocked
@@ -45,6 +46,8 @@ from ostkeeper.core.view import View
 from ostkeeper.core.writes import assign, write_failover, write_pair
 
 Handler = Callable[[View, Failover, Campaign, float], list[Effect]]
+ANOTHER_QUESTION = {"Isolated": ("Failed",), "Sick": ("Failed",), "Suspect": ("Failed", "Isolated", "Sick")}
+"""By what a person was asked about: the verdicts that make it another question. Only one about a Failed server acts unasked."""
 
 
 def campaign_of(view: View, fo: Failover, now: float) -> Campaign:
@@ -91,10 +94,9 @@ def _awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]
         if not why:
             message = f"{approval.by} answered {approval.answer}: {approval.note or fo.spec.evidence.sentence}"
             return _go(view, fo, approval.answer, approval.by, message)
-        if why not in status.message:
-            return write_failover(
-                view, fo, f"{approval.by}'s answer {approval.answer} waits: {why}", phase="AwaitingApproval"
-            )
+        said = f"{approval.by}'s answer {approval.answer} waits: {why}"
+        if said not in status.message:
+            return write_failover(view, fo, said, phase="AwaitingApproval")
     if verdict.name == "Failed" and not not_unasked(view, fo, now - c.phase_since, now):
         budget.take(view, node, fo.name)
         return _go(view, fo, "Failover", "policy", f"unasked: {fo.spec.evidence.sentence}")
@@ -110,8 +112,8 @@ def _reason_gone(view: View, fo: Failover, verdict: str) -> str:
         return "" if overdue else f"{fo.spec.node} has let go"
     if verdict in ("Healthy", "Degraded"):
         return f"{RETURNED}: {fo.spec.node} is {verdict}"
-    if fo.spec.evidence.verdict in ("Isolated", "Sick") and verdict == "Failed":
-        return f"{fo.spec.node} was {fo.spec.evidence.verdict}, and now it is Failed: that is another question"
+    if verdict in ANOTHER_QUESTION.get(fo.spec.evidence.verdict, ()):
+        return f"{fo.spec.node} was {fo.spec.evidence.verdict}, and now it is {verdict}: that is another question"
     return "" if view.held_by(fo.spec.node) else f"{fo.spec.node} holds no target any more"
 
 
@@ -148,7 +150,7 @@ def _renew_question(view: View, fo: Failover, c: Campaign, now: float) -> list[E
         return []
     asked = status.asked + 1
     why = "an answer lapsed" if lapsed else "the evidence changed"
-    asks = not_unasked(view, fo, now - c.phase_since, now)
+    asks = said_to_a_person(view, fo, not_unasked(view, fo, now - c.phase_since, now), now)
     said = f"{current.sentence}; {asks}" if asks else current.sentence
     message = f"{why}; {fo.spec.node} is {current.verdict}: {said}. Failover, Restart or Dismiss?"
     digest = evidence_digest(current, asked)

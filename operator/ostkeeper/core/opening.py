@@ -18,12 +18,12 @@ from ostkeeper.api.failover import (
     Type,
 )
 from ostkeeper.api.osspair import Noted
-from ostkeeper.core import budget
-from ostkeeper.core.able import claimed, foreign, not_unasked, released
+from ostkeeper.core import ailing, budget
+from ostkeeper.core.able import claimed, foreign, not_unasked, released, said_to_a_person
 from ostkeeper.core.acts import OPENS, Act
 from ostkeeper.core.armed import armed, wiring_trusted
 from ostkeeper.core.events import Effect
-from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
+from ostkeeper.core.verdict import Life, Verdict, evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import write_failover, write_pair
 
@@ -56,7 +56,24 @@ def _question(view: View, node: str, now: float) -> tuple[str, str] | None:
     if overdue:
         return OVERDUE, overdue
     gone = verdict.name == "Sick" and not view.fresh(node, now) and verdict.witnesses.lasting
-    return (verdict.name, verdict.sentence) if verdict.act in OPENS or gone else None
+    asks = verdict.act in OPENS or gone or _nobody_will_know(view, node, verdict, now)
+    return (verdict.name, verdict.sentence) if asks else None
+
+
+def _nobody_will_know(view: View, node: str, verdict: Verdict, now: float) -> bool:
+    """A silent server of which its partner cannot say whether it writes: waiting tells nobody more, and a Restart needs no partner.
+
+    Not where anything shows life. Not in a night in which more is ill than this server: the fuse is open, or its partner
+    suffers, too. It is not known to be dead, so it is never shot unasked; when the partner sees again, it is another question.
+    """
+    assert view.pair is not None
+    seen = verdict.witnesses
+    if verdict.rule != "blind" or not seen.lasting or Life.FRESH in (seen.node, seen.network):
+        return False
+    if view.pair.spec.failover.mode == "Observe" or ailing.troubles(view, view.pair.partner_of(node), now):
+        return False
+    view.stay_awake()  # the leases of other pairs open and close the fuse
+    return not view.heartbeats.fuse(node, now)
 
 
 def noted(view: View, node: str, type_: Type) -> bool:
@@ -167,7 +184,8 @@ def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
         budget.take(view, fo.spec.node, fo.name)
         update = {"evidence": digest, "asked": 1, "answer": "Failover", "answered_by": "policy"}
         return write_failover(view, fo, f"unasked: {sentence}", phase="Holding", **update)
-    message = f"{fo.spec.node} is {fo.spec.evidence.verdict}: {sentence}; {why}. Failover, Restart or Dismiss?"
+    against = said_to_a_person(view, fo, why, now)
+    message = f"{fo.spec.node} is {fo.spec.evidence.verdict}: {sentence}; {against}. Failover, Restart or Dismiss?"
     return write_failover(view, fo, message, phase="AwaitingApproval", evidence=digest, asked=1)
 
 
