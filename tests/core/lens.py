@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from core.world import Operator, World
 from ostkeeper.core import events as e
@@ -109,6 +110,67 @@ def reordering(world: World, seed: int) -> None:
         waiting.append((op, event))
 
     world.tell = told  # type: ignore[method-assign]
+
+
+def lagging(world: World, lags: dict[str, float]) -> None:
+    """Each watch is late by so many seconds and keeps its own order; answers to the operator's requests are not."""
+    tell: Tell = world.tell
+
+    def told(op: Operator | None, event: e.Event) -> None:
+        wait = lags.get(subject(event), 0.0)
+        if wait and op is not None:
+            world.clock.after(wait, lambda: tell(op, event))
+        else:
+            tell(op, event)
+
+    world.tell = told  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The operator is lost so many seconds after a write or an off of its life, with it (0), and another leads later."""
+
+    nth: int
+    after: float
+    away: float
+
+
+def losing(world: World, losses: list[Loss]) -> None:
+    """The operator is lost at these moments, one after the other."""
+    left, count = list(losses), 0
+
+    def lose(away: float) -> None:
+        world.crash_operator()
+        world.clock.after(away, lambda: None if world.operator else world.start_operator())  # type: ignore[func-returns-value]
+
+    def hook(effect: e.Effect) -> str:
+        nonlocal count
+        if not left or isinstance(effect, e.WriteOST | e.WriteOSSReady | e.CreateOSS):
+            return ""
+        count += 1
+        if count != left[0].nth:
+            return ""
+        loss, count = left.pop(0), 0
+        world.clock.after(loss.after, lambda: lose(loss.away))
+        return "" if loss.after else "crash"
+
+    world.write_hook = hook
+    world.cut_hook = hook
+
+
+def conflicts(world: World) -> list[str]:
+    """Writes that met a changed object, from here on: where nobody else writes, it was decided on what was known to be old."""
+    met: list[str] = []
+    commit = world._commit
+
+    def committed(effect: Any) -> Any:
+        answer = commit(effect)
+        if answer[0] is e.Outcome.CONFLICT:
+            met.append(f"{type(effect).__name__} at {world.now - world.zero:.1f}s: {answer[2]}")
+        return answer
+
+    world._commit = committed  # type: ignore[method-assign]
+    return met
 
 
 def spurious(world: World) -> list[e.Effect]:

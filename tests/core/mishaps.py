@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.apistore import RefusedError
+from core.lens import lagging
 from core.world import World
 from ostkeeper.api.common import Resource
 from ostkeeper.api.failover import Approval, Failover
@@ -103,6 +104,7 @@ VERBS: list[tuple[str, Act]] = [
     (r"a late write of (OST\w+) lands", _late_write),
     (r"(ann|bob) reads the question", _reads),
     (r"(ann|bob) answers (\w+) to what (?:he|she) read", _answers_what_was_read),
+    (r"the watch of (oss\d)'s reports is late by ([\d.]+)s", lambda w, n, t: lagging(w, {f"OSS {n}": float(t)})),
     (r"a backup of etcd is taken", _backup),
     (r"etcd is restored from that backup", _restore),
 ]

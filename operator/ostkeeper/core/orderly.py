@@ -81,7 +81,12 @@ def emptied(view: View, now: float) -> str:
 
 
 def watch(view: View, now: float) -> None:
-    """Keep the clock of that day."""
+    """Keep the clocks: of that day, and of reports that a lease is ahead of."""
+    for node in view.servers:
+        if view.fresh(node, now) and view.report(node) is None:
+            view.unread.setdefault(node, now)
+        else:
+            view.unread.pop(node, None)
     for note in view.status.noted if view.status else ():
         if note.type == SICK:
             since = view.noted_at.setdefault(note.failover, now)
@@ -175,9 +180,15 @@ def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
     return write_failover(view, fo, message, phase="Relocating", **update)
 
 
+def unread(view: View, node: str, now: float) -> bool:
+    """Whether the server's newest report is on its way: that is no inability before it has lasted for the time-out."""
+    since = view.unread.get(node)
+    return since is not None and now < since + view.timeout()
+
+
 def _unseen(view: View, now: float) -> bool:
-    """Whether a server may still turn out to live: a new leader, or a late heartbeat. What a move is for is not known then."""
-    unseen = any(not view.fresh(n, now) and not view.silent(n) for n in view.servers)
+    """Whether a server may still turn out to live, or what it reports is on its way. What a move is for is not known then."""
+    unseen = any((not view.fresh(n, now) and not view.silent(n)) or unread(view, n, now) for n in view.servers)
     if unseen:
         view.wake_by(now + 1.0)
     return unseen
@@ -269,7 +280,7 @@ def moving(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     if waiting:
         return ask_term(view, now)
     epoch = view.status.epoch + 1
-    if not view.fresh(to, now) and view.heartbeats.stale_for(to) < view.timeout():
+    if unread(view, to, now) or (not view.fresh(to, now) and view.heartbeats.stale_for(to) < view.timeout()):
         view.wake_by(now + 1.0)
         return []
     unable = partner_unable(view, to, tuple(a.target for a in left), now)

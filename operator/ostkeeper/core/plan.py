@@ -89,6 +89,9 @@ def create(view: View, now: float) -> list[Effect]:
     draft = opening.failed(view, now) or drill.wanted(view, now) or orderly.wanted(view, now)
     if draft is None and not all(view.watched(n) for n in view.servers if view.held_by(n)):
         return []  # a leader that is new to it: the reason may still be there
+    if draft is None and any(orderly.unread(view, n, now) for n in view.servers):
+        view.wake_by(now + 1.0)
+        return []
     if draft is None:
         epoch = view.status.epoch + 1
         return write_pair(view, "the slot's reason is gone", epoch=epoch, active_failover="")

@@ -98,6 +98,8 @@ class View:
     """By server, type and status: since when its Node has a condition that `unhealthyConditions` names."""
     ailing: dict[str, float] = field(default_factory=dict)
     """Since when a server lives and cannot serve."""
+    unread: dict[str, float] = field(default_factory=dict)
+    """Since when a living server's lease names a report that was not seen yet: two watches, one of which is late."""
     noted_at: dict[str, float] = field(default_factory=dict)
     """When this leader first saw that a sick server was emptied, by the Failover that did it."""
     refused: str = ""
