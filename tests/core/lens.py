@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.world import Operator, World
+from ostkeeper.api.failover import Failover
+from ostkeeper.api.phases import ANSWERABLE
 from ostkeeper.core import events as e
 
 WATCHED = ("Beat oss1", "Beat oss2", "OSSPair", "OSS oss1", "OSS oss2", "Failover", "OST", "FenceDevice", "Node")
@@ -34,7 +36,10 @@ def subject(event: e.Event) -> str:
 
 @dataclass(frozen=True)
 class Window:
-    """From one second to another, what becomes of one kind of observation: dropped, delayed, or told as first seen."""
+    """From one second to another, what becomes of one kind of observation.
+
+    dropped: nothing is told. delayed: it is told later. old: what was told last before the window began is told again.
+    """
 
     what: str
     begins: float
@@ -45,7 +50,7 @@ class Window:
 def stale(world: World, windows: list[Window], delay: float = 7.0) -> None:
     """The operator's watches are blind, late or show old versions, in these windows."""
     tell: Tell = world.tell
-    first: dict[str, e.Event] = {}
+    last: dict[str, e.Event] = {}
 
     def told(op: Operator | None, event: e.Event) -> None:
         about = subject(event)
@@ -53,14 +58,16 @@ def stale(world: World, windows: list[Window], delay: float = 7.0) -> None:
             tell(op, event)
             return
         key = f"{about} {event.object.name}" if isinstance(event, e.Seen) else about
-        oldest, at = first.setdefault(key, event), world.now - world.zero
+        at = world.now - world.zero
         fate = next((w.fate for w in windows if w.what == about and w.begins <= at < w.ends), "")
         if fate == "dropped":
             return
         if fate == "delayed":
             world.clock.after(delay, lambda: tell(op, event))
             return
-        tell(op, oldest if fate == "old" else event)
+        if fate != "old":
+            last[key] = event
+        tell(op, last.setdefault(key, event))
 
     world.tell = told  # type: ignore[method-assign]
 
@@ -158,6 +165,20 @@ def losing(world: World, losses: list[Loss]) -> None:
     world.cut_hook = hook
 
 
+def insisting(world: World) -> None:
+    """Whoever has answered a question that is then asked anew, since the evidence changed, gives the same answer again."""
+
+    def look() -> None:
+        fo = world.failovers[-1] if world.failovers else None
+        if fo is None or fo.status is None or fo.spec.approval is None or fo.phase not in ANSWERABLE:
+            return
+        if fo.spec.approval.evidence != fo.status.evidence and fo.status.answer != fo.spec.approval.answer:
+            again = {**fo.spec.approval.wire(), "evidence": fo.status.evidence}
+            world.store.edit(Failover, fo.name, approval=again)
+
+    world.clock.every(1.0, look, first=0.5)
+
+
 def conflicts(world: World) -> list[str]:
     """Writes that met a changed object, from here on: where nobody else writes, it was decided on what was known to be old."""
     met: list[str] = []
@@ -167,6 +188,23 @@ def conflicts(world: World) -> list[str]:
         answer = commit(effect)
         if answer[0] is e.Outcome.CONFLICT:
             met.append(f"{type(effect).__name__} at {world.now - world.zero:.1f}s: {answer[2]}")
+        return answer
+
+    world._commit = committed  # type: ignore[method-assign]
+    return met
+
+
+def idle_writes(world: World) -> list[str]:
+    """Writes that are committed and change nothing: whoever plans on the state that they leave writes them again."""
+    met: list[str] = []
+    commit = world._commit
+
+    def committed(effect: Any) -> Any:
+        objects = dict(world.store.objects)
+        answer = commit(effect)
+        before = objects.get((answer[1].kind, answer[1].name)) if answer[1] is not None else None
+        if before is not None and before.wire().get("status") == answer[1].wire().get("status"):
+            met.append(f"{type(effect).__name__} at {world.now - world.zero:.1f}s")
         return answer
 
     world._commit = committed  # type: ignore[method-assign]

@@ -114,7 +114,8 @@ def end_of(world: World) -> tuple[object, ...]:
     fo = world.last if world.failovers else None
     how = (fo.spec.type, fo.spec.node, fo.phase) if fo else ()
     systems = tuple((s.name, s.system) for s in world.floor.servers.values())
-    return world.mounted(), grants, systems, how, world.status.active_failover
+    feeds = tuple((d.name, tuple(sorted(d.outlets.items()))) for d in world.floor.devices.values())
+    return world.mounted(), grants, systems, how, world.status.active_failover, feeds
 
 
 def check(world: World) -> None:

@@ -30,7 +30,7 @@ def test_night_that_failed_loses_what_does_not_matter_and_still_fails() -> None:
     found = hunt("unknown-is-off")
     config, faults = mutant.night(Random(found))
     busy = NightFile(found, replace(config, failback="Automatic", rejoin="Manual"), (*NOISE, *faults))
-    with at_work(mutant):
+    with at_work(mutant.patches):
         assert not busy.play().ok
         small = shrink.shrink(found, night=busy)
         assert not small.play().ok

@@ -51,11 +51,11 @@ class Mutant:
 
 
 @contextmanager
-def at_work(mutant: Mutant) -> Iterator[None]:
+def at_work(patches: tuple[Patch, ...]) -> Iterator[None]:
     """Break it, and mend it again. Raises LookupError where a function is not there any more: the mutant is out of date."""
     saved: list[tuple[Any, str, Any]] = []
     try:
-        for owner, name, broken in mutant.patches:
+        for owner, name, broken in patches:
             right = owner[name] if isinstance(owner, dict) else vars(owner).get(name)
             if right is None:
                 raise LookupError(f"{owner}: has no {name} any more; the mutant is out of date")
@@ -77,7 +77,7 @@ def _put(owner: Any, name: str, value: Any) -> None:
 def hunt(name: str) -> int:
     """In which run the mutant was found; 0: in none."""
     mutant = MUTANTS[name]
-    with at_work(mutant):
+    with at_work(mutant.patches):
         for seed in range(1, MOST + 1):
             if not simulate(*mutant.night(Random(seed)), seed).ok:
                 return seed
