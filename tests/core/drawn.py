@@ -40,7 +40,9 @@ PROPERTIES: dict[str, tuple[Check, Draws]] = {}
 """All that were declared, by the name of their test."""
 
 
-def drawn(*strategies: st.SearchStrategy[Any], examples: Sequence[tuple[Any, ...]] = (), most: int = 12) -> Any:
+def drawn(
+    *strategies: st.SearchStrategy[Any], examples: Sequence[tuple[Any, ...]] = (), most: int = 12
+) -> Callable[[Check], Check]:
     """Make a test of a property. `examples` are tried before any that are drawn: they are what a mutant was caught with."""
 
     def declare(check: Check) -> Check:

@@ -194,6 +194,7 @@ class Stage:
 def ripen(view: View) -> None:
     """What has to have lasted for a while before it counts has done so."""
     view.ailing = dict.fromkeys(view.ailing, -1e6)
+    view.unread = dict.fromkeys(view.unread, -1e6)
 
 
 def row_of(stage: Stage, case: Case) -> Row:

@@ -146,9 +146,13 @@ def losing(world: World, losses: list[Loss]) -> None:
     """The operator is lost at these moments, one after the other."""
     left, count = list(losses), 0
 
+    def again() -> None:
+        if world.operator is None:
+            world.start_operator()
+
     def lose(away: float) -> None:
         world.crash_operator()
-        world.clock.after(away, lambda: None if world.operator else world.start_operator())  # type: ignore[func-returns-value]
+        world.clock.after(away, again)
 
     def hook(effect: e.Effect) -> str:
         nonlocal count
@@ -202,8 +206,9 @@ def idle_writes(world: World) -> list[str]:
     def committed(effect: Any) -> Any:
         objects = dict(world.store.objects)
         answer = commit(effect)
-        before = objects.get((answer[1].kind, answer[1].name)) if answer[1] is not None else None
-        if before is not None and before.wire().get("status") == answer[1].wire().get("status"):
+        after = answer[1]
+        before = objects.get((after.kind, after.name)) if after is not None else None
+        if before is not None and after is not None and before.wire().get("status") == after.wire().get("status"):
             met.append(f"{type(effect).__name__} at {world.now - world.zero:.1f}s")
         return answer
 

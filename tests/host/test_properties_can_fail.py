@@ -13,6 +13,7 @@ import pytest
 
 from core.drawn import caught
 from host import test_properties as properties
+from ostkeeper.api.osspair import OSSPair
 from ostkeeper.core import hostevents as ev
 from ostkeeper.core import hostgate, hosttargets, hostview, permission
 from ostkeeper.core.events import Seen
@@ -66,7 +67,8 @@ def _only_read_targets(host: Any, event: Any) -> None:
 
 def _seen_is_believed(host: Any, event: Any) -> None:
     """What it sees of the pair is the highest that it has seen."""
-    status = event.object.status if isinstance(event, Seen) and event.object.kind == "OSSPair" else None
+    pair = event.object if isinstance(event, Seen) else None
+    status = pair.status if isinstance(pair, OSSPair) else None
     for a in status.assignments if status else ():
         host.epochs = dict.fromkeys(host.epochs, a.epoch)
 
