@@ -73,7 +73,7 @@ def test_release_of_what_a_child_may_still_write_is_not_reported() -> None:
     check = world.one(ev.CheckRelease)
     world.step(ev.ReleaseChecked(check.op, rig.T, free=True, clean=True))
     assert world.target().released is not None
-    world.step(ev.ChildrenSeen({rig.T: "mount, pid 7"}))
+    world.step(ev.ChildrenSeen({rig.T: "mount, pid 7"}, (rig.T,)))
     assert world.target().released is None
     assert "released-too-early" in world.target().message
 
