@@ -136,9 +136,11 @@ class MountAct(Act):
         self.run.kernel.after(WITHIN, self.run.actor, self.give_up, "DiskStalled", f"{self.target}: no answer")
 
     def _clear_block(self) -> None:
-        host = self.run.host
+        host, now = self.run.host, self.run.kernel.now
         if not host.lost:
-            host.disk(self.target).write(MmpState.CLEAN, self.run.kernel.now)
+            disk = host.disk(self.target)
+            self.run.world.checker.clears(host.name, self.target, disk.block(now)[0], stale=disk.stale(host.name))
+            disk.write(MmpState.CLEAN, now)
 
     def clear(self) -> None:
         """Write CLEAN, and read it back."""

@@ -377,6 +377,8 @@ class AgentRun:
             case ev.CheckRelease():
                 CheckAct(self, effect).begin()
             case ev.StopMachine():
+                mounted = tuple(self.host.table.mounts)
+                self.world.checker.stops(self.host.name, self.host.boot, mounted)
                 self.host.reset()
 
     def _watch_disks(self, asked: ev.WatchDisks) -> None:

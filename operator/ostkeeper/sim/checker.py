@@ -1,7 +1,8 @@
 """Ground truth against what must never be: the checker sees the disks, the power and every commit, and no machine sees it.
 
 Here: what is watched while a run goes on, in words and code. Not here: the rules that machines check themselves
-(`core.invariants`; the store checks them again at each commit), whether all are served in the end (`run`).
+(`core.invariants`; the store checks them again at each commit), orders to fence devices (`orders`), what decisions rest on
+(`proofs`), whether all are served in the end (`run`).
 
 A server could write to a disk from the moment at which it begins to mount it until it has let go, or its boot is over. Cut
 off, hung, stalled: it could still. `Host` says so of itself; the checker compares them.
@@ -17,9 +18,13 @@ from ostkeeper.api.failover import Certificate, Failover
 from ostkeeper.api.oss import OSS, OSSStatus
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.core.claims import pair_key
+from ostkeeper.core.diskview import MmpState
 from ostkeeper.core.hostgate import BROKEN
 from ostkeeper.core.invariants import InvariantBroken
+from ostkeeper.core.power import Feed, PowerState
 from ostkeeper.sim.coverage import edge_name
+from ostkeeper.sim.orders import Orders, concerns
+from ostkeeper.sim.proofs import Proofs
 
 
 class Truth(Protocol):
@@ -44,6 +49,9 @@ class Checker:
         self.hosts: Mapping[str, Truth] = {}
         self.violations: list[str] = []
         self.transitions: dict[str, int] = {}
+        self.orders: Orders | None = None
+        self.proofs: Proofs | None = None
+        """What it sees of orders to fence devices, and of what decisions rest on; None: there is no operator here."""
         self._held: dict[tuple[str, int], float] = {}
         """When each epoch of each pair became durable."""
 
@@ -60,6 +68,33 @@ class Checker:
         """As `stopped`."""
         self.stopped(who, error)
 
+    # --- power
+
+    def leaves(self, who: str, feed: Feed, on: bool) -> None:
+        """A packet with an order leaves an operator."""
+        if self.orders is not None:
+            self.orders.leaves(who, feed, on)
+
+    def lost_power(self, feed: Feed, server: str) -> None:
+        """An off has arrived, and a server has no power any more."""
+        if self.orders is not None:
+            self.orders.lost_power(feed, server)
+
+    def ordered(self, who: str, feed: Feed, on: bool) -> None:
+        """An order has ended, for the operator that sent it."""
+        if self.proofs is not None:
+            self.proofs.ordered(who, feed, on)
+
+    def read(self, who: str, feed: Feed, began: float, state: PowerState) -> None:
+        """A device answers a reading that began then."""
+        if self.proofs is not None:
+            self.proofs.read(who, feed, began, state)
+
+    def stops(self, server: str, boot: str, mounted: tuple[str, ...]) -> None:
+        """An agent stops its machine."""
+        if self.proofs is not None:
+            self.proofs.stops(server, boot, mounted)
+
     # --- disks
 
     def begins_to_write(self, host: str, target: str) -> None:
@@ -69,6 +104,18 @@ class Checker:
                 self.broken(
                     "mounted twice", f"{target}: {host} begins to mount it, and {other.name} could still write to it"
                 )
+
+    def clears(self, host: str, target: str, state: MmpState, *, stale: bool) -> None:
+        """An agent writes CLEAN over the block of a target, in which there was this; `stale`: its kernel has an old copy."""
+        for other in self.hosts.values():
+            if other.name != host and other.could_write(target):
+                self.broken(
+                    "MMP cleared under a writer", f"{target}: by {host}, and {other.name} could still write to it"
+                )
+        if state is MmpState.FSCK:
+            self.broken("MMP cleared under e2fsck", f"{target}: by {host}")
+        if stale:
+            self.broken("MMP cleared over a stale page cache", f"{target}: by {host}")
 
     def late_write(self, target: str, writer: str, mounted_on: str) -> None:
         """The array lands a write of a server on a disk that another has mounted since."""
@@ -81,17 +128,26 @@ class Checker:
         if isinstance(after, OSSPair):
             self._pair(before if isinstance(before, OSSPair) else None, after)
         elif isinstance(after, Failover) and after.status is not None:
-            self._failover(before if isinstance(before, Failover) else None, after)
+            self._failover(before if isinstance(before, Failover) else None, after, who)
         elif isinstance(after, OSS) and after.status is not None:
             self._report(after.name, after.status)
+            if self.proofs is not None:
+                self.proofs.reported(after.name, after.status)
+        pair = concerns(after or before)
+        if pair and self.orders is not None:
+            self.orders.committed(pair)
 
     def durable(self, pair: str, epoch: int) -> None:
         """A pair begins at an epoch that was durable before second 0."""
         self._held[pair, epoch] = 0.0
+        if self.orders is not None:
+            self.orders.committed(pair)
 
     def restored(self) -> None:
         """etcd was restored: what was durable is not any more."""
         self._held.clear()
+        if self.orders is not None:
+            self.orders.restored()
 
     def _report(self, server: str, status: OSSStatus) -> None:
         """An agent refuses what would break an invariant, and says so of the target: a bug all the same."""
@@ -118,7 +174,7 @@ class Checker:
                         f"{grant.target} to {grant.node} at epoch {grant.epoch}, and {other.name} could still write to it",
                     )
 
-    def _failover(self, before: Failover | None, after: Failover) -> None:
+    def _failover(self, before: Failover | None, after: Failover, who: str) -> None:
         assert after.status is not None
         source = before.phase if before else ""
         if source != after.phase:
@@ -128,9 +184,13 @@ class Checker:
         unasked = after.spec.type == "Failover" and by == "policy" and policy.mode != "Automatic"
         if after.phase == "Holding" and source != "Holding" and unasked and policy.automatic_after is None:
             self.broken("nobody was asked", f"{after.name}: mode is {policy.mode}")
+        if self.proofs is not None and by == "policy" and after.phase == "Holding" and source != "Holding":
+            self.proofs.decided(after)
         old = before.status.certificate if before and before.status else None
         if after.status.certificate is not None and old is None:
             self._certified(after, after.status.certificate)
+            if self.proofs is not None:
+                self.proofs.certified(after, after.status.certificate, who)
 
     def _certified(self, failover: Failover, certificate: Certificate) -> None:
         """After the Hold was durable, the boot that it names, and any other that ran then, had no power."""

@@ -85,8 +85,20 @@ class Room(Protocol):
         """It answers at all."""
         ...
 
+    def leaves(self, who: str, feed: Feed, on: bool) -> None:
+        """A packet with an order leaves whoever ordered it."""
+        ...
+
     def obey(self, feed: Feed, on: bool) -> None:
         """An order has arrived."""
+        ...
+
+    def ordered(self, who: str, feed: Feed, on: bool) -> None:
+        """An order has ended, for whoever sent it."""
+        ...
+
+    def told(self, who: str, feed: Feed, began: float, state: PowerState) -> None:
+        """A reading that began then is answered."""
         ...
 
     def seen(self, feed: Feed) -> tuple[PowerState, str, float | None]:
@@ -102,7 +114,7 @@ class Talk(ABC):
     """One exchange with one device: sent again until answered or late. `answered` is called once."""
 
     __slots__ = (
-        "again", "answered", "deadline", "done", "feed", "kernel", "network", "on", "patience", "room", "sender", "sent", "who",
+        "again", "answered", "began", "deadline", "done", "feed", "kernel", "network", "on", "patience", "room", "sender", "sent", "who",
     )  # fmt: skip
     about_outlet: ClassVar[bool] = True
 
@@ -122,6 +134,7 @@ class Talk(ABC):
         self.room, self.kernel, self.network = room, kernel, network
         self.sender, self.who, self.feed, self.deadline = sender, who, feed, deadline
         self.answered, self.on = answered, on
+        self.began = kernel.now
         self.patience = PATIENCE
         self.again = 0.0
         """When the next packet is due, should no answer have come."""
@@ -137,6 +150,7 @@ class Talk(ABC):
             self.end(f"{self.feed}: no answer in time" if self.sent else f"{self.feed}: NOT sent: too late")
             return
         self.sent = True
+        self.leaving()
         self.again = min(kernel.now + self.patience, self.deadline)
         self.patience = min(MOST_PATIENCE, self.patience * 1.5)
         name, network = device.name, self.network
@@ -172,6 +186,9 @@ class Talk(ABC):
             self.done = True
             self.tell(*answer)
 
+    def leaving(self) -> None:
+        """A packet leaves."""
+
     @abstractmethod
     def act(self, device: Device) -> tuple[object, ...]:
         """Do what the packet asks, at the device; what it answers."""
@@ -190,14 +207,24 @@ class Order(Talk):
 
     __slots__ = ()
 
+    def leaving(self) -> None:
+        """See `Talk`."""
+        self.room.leaves(self.sender, self.feed, self.on)
+
     def act(self, device: Device) -> tuple[object, ...]:
         """See `Talk`."""
         self.room.obey(self.feed, self.on)
         return True, True, ""
 
+    def tell(self, *answer: object) -> None:
+        """See `Talk`."""
+        self.room.ordered(self.sender, self.feed, self.on)
+        super().tell(*answer)
+
     def end(self, why: str) -> None:
         """See `Talk`."""
         self.done = True
+        self.room.ordered(self.sender, self.feed, self.on)
         self.answered(False, self.sent, why)
 
 
@@ -208,7 +235,9 @@ class Reading(Talk):
 
     def act(self, device: Device) -> tuple[object, ...]:
         """See `Talk`."""
-        return *self.room.seen(self.feed), ""
+        seen = self.room.seen(self.feed)
+        self.room.told(self.sender, self.feed, self.began, seen[0])
+        return *seen, ""
 
     def end(self, why: str) -> None:
         """See `Talk`."""

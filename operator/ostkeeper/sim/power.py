@@ -53,6 +53,26 @@ class Floor(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Who compares all this with what must never be."""
+
+    def leaves(self, who: str, feed: Feed, on: bool) -> None:
+        """A packet with an order leaves an operator."""
+        ...
+
+    def lost_power(self, feed: Feed, server: str) -> None:
+        """An off has arrived, and a server has no power any more."""
+        ...
+
+    def ordered(self, who: str, feed: Feed, on: bool) -> None:
+        """An order has ended, for the operator that sent it."""
+        ...
+
+    def read(self, who: str, feed: Feed, began: float, state: PowerState) -> None:
+        """A device answers a reading that began then."""
+        ...
+
+
 class Devices:
     """All fence devices and cords of a site."""
 
@@ -67,6 +87,7 @@ class Devices:
     ) -> None:
         """`wires`: by server, the groups of feeds of which each must have one that is on."""
         self._floor = floor
+        self.watcher: Watcher | None = None
         self.wires: dict[str, Groups] = dict(wires)
         self.mains: dict[str, bool] = dict.fromkeys(wires, True)
         """Whether there is anything at the other end of a server's cords."""
@@ -208,8 +229,30 @@ class Devices:
         """Whether it answers at all: a BMC without standby power does not."""
         return not device.silent and (not device.bmc_of or self.fed(device.bmc_of))
 
+    def leaves(self, who: str, feed: Feed, on: bool) -> None:
+        """A packet with an order leaves whoever ordered it."""
+        if self.watcher is not None:
+            self.watcher.leaves(who, feed, on)
+
+    def ordered(self, who: str, feed: Feed, on: bool) -> None:
+        """An order has ended, for whoever sent it."""
+        if self.watcher is not None:
+            self.watcher.ordered(who, feed, on)
+
+    def told(self, who: str, feed: Feed, began: float, state: PowerState) -> None:
+        """A reading that began then is answered."""
+        if self.watcher is not None:
+            self.watcher.read(who, feed, began, state)
+
     def obey(self, feed: Feed, on: bool) -> None:
         """An order has arrived."""
+        lit = [server for server in self.wires if self.powered(server)]
+        self._obey(feed, on)
+        for server in lit:
+            if self.watcher is not None and not self.powered(server):
+                self.watcher.lost_power(feed, server)
+
+    def _obey(self, feed: Feed, on: bool) -> None:
         device = self.devices[feed.device]
         if not on and (device.stuck or device.liar):
             if device.liar:

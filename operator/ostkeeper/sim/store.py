@@ -83,6 +83,11 @@ class Store:
         """The share of guarded writes before which somebody else touches the object."""
         self.refusals: list[str] = []
         """What was refused, newest last."""
+        self.renewed: dict[str, float] = {}
+        """When each server's lease was last renewed, on `clock`."""
+        self.deposed: dict[str, float] = {}
+        """When each operator that led last lost the leader lease."""
+        self._down_since, self._down_for = 0.0, 0.0
         self._uids = 0
 
     # --- reading
@@ -111,6 +116,10 @@ class Store:
     def node_of(self, node: str) -> NodeState | None:
         """The Kubernetes Node of a server."""
         return cast("NodeState | None", self.shelves[NODE].get(node))
+
+    def systems_of(self, pair: str) -> tuple[str, ...]:
+        """The file systems of a pair's OSTs."""
+        return tuple(dict.fromkeys(ost.spec.file_system for ost in self.of_pair(OST, pair)))
 
     # --- writing objects
 
@@ -230,6 +239,7 @@ class Store:
         """An agent renews its lease: a merge patch, which asks for no version. Creates it where there is none."""
         self.version += 1
         beat = Beat(node, boot_id, str(self.version), report, disk_age)
+        self.renewed[node] = self.clock()
         self._small(LEASE, node, beat)
         return beat
 
@@ -270,10 +280,23 @@ class Store:
         elif request.record is None or request.record.version != old.version:
             return Answer.CONFLICT, None
         self.version += 1
-        self.leader = Record(holder, str(self.version), duration)
+        self._lead(Record(holder, str(self.version), duration))
         return Answer.OK, self.leader
 
+    def _lead(self, record: Record | None) -> None:
+        if self.leader is not None and (record is None or record.holder != self.leader.holder):
+            self.deposed[_operator(self.leader)] = self._kernel.now
+        self.leader = record
+
+    def leads(self, operator: str) -> bool:
+        """Whether an operator, in whichever of its lives, holds the leader lease."""
+        return self.leader is not None and _operator(self.leader) == operator
+
     # --- faults
+
+    def clock(self) -> float:
+        """The seconds for which it was up."""
+        return (self._kernel.now if self.up else self._down_since) - self._down_for
 
     def hesitates(self) -> float:
         """How much longer than usual it takes over this call, in seconds."""
@@ -285,12 +308,16 @@ class Store:
 
     def go_down(self) -> None:
         """Nothing is carried out any more, and all watches break."""
+        if self.up:
+            self._down_since = self._kernel.now
         self.up = False
         if self.watches:
             self.watches.break_all()
 
     def come_up(self) -> None:
         """It serves again; watches come back by themselves."""
+        if not self.up:
+            self._down_for += self._kernel.now - self._down_since
         self.up = True
 
     def backup(self) -> Backup:
@@ -302,9 +329,16 @@ class Store:
     def restore(self, backup: Backup) -> None:
         """Put a backup back: objects and versions go back. Watches that are further on hear nothing, in silence."""
         self.shelves = {kind: dict(shelf) for kind, shelf in backup.shelves.items()}
-        self.leader, self.version = backup.leader, backup.version
+        self._lead(backup.leader)
+        self.version = backup.version
+        self.renewed.clear()
         for told in self.restored:
             told()
+
+
+def _operator(record: Record) -> str:
+    """The operator whose process holds a lease: what stands before its life's number."""
+    return record.holder.rpartition("_")[0]
 
 
 def _raise(complaint: str) -> None:

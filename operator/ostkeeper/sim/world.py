@@ -21,8 +21,10 @@ from ostkeeper.sim.kernel import Kernel
 from ostkeeper.sim.kubelets import Kubelets
 from ostkeeper.sim.network import Network
 from ostkeeper.sim.operators import OperatorShell
+from ostkeeper.sim.orders import Orders
 from ostkeeper.sim.people import People
 from ostkeeper.sim.power import Devices
+from ostkeeper.sim.proofs import Proofs
 from ostkeeper.sim.store import Store
 from ostkeeper.sim.watches import Watches
 
@@ -77,6 +79,9 @@ class World:
         self.checker.hosts = self.hosts
         self.store.observers.append(self.checker.committed)
         self.store.restored.append(self.checker.restored)
+        self.checker.orders = Orders(self.checker.now, self.checker.broken, self.store, self.hosts)
+        self.checker.proofs = Proofs(self.checker.now, self.checker.broken, self.store)
+        self.devices.watcher = self.checker
         self.store.alarm = self.checker.broken
 
     def begin(self) -> None:
