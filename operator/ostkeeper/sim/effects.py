@@ -218,11 +218,11 @@ class Performer:
 class _QuorumRead:
     """One ReadAll: all in parallel, so that its parts may be of different moments."""
 
-    __slots__ = ("_began", "_effect", "_failed", "_parts", "_performer", "_process")
+    __slots__ = ("_began", "_began_truly", "_effect", "_failed", "_parts", "_performer", "_process")
 
     def __init__(self, performer: Performer, process: Process, effect: e.ReadAll) -> None:
         self._performer, self._process, self._effect = performer, process, effect
-        self._began = process.now()
+        self._began, self._began_truly = process.now(), process.world.kernel.now
         self._parts: dict[str, Any] = {}
         self._failed = False
         kernel, store = process.world.kernel, process.world.store
@@ -269,6 +269,7 @@ class _QuorumRead:
         if len(self._parts) == len(e.Snapshot.__dataclass_fields__):
             snapshot = e.Snapshot(**self._parts)
             self._performer.declared(snapshot.devices)
+            self._process.world.store.whole_reads[self._process.name, self._effect.key] = self._began_truly
             self._performer.answer(e.Read(self._effect.op, self._began, snapshot))
 
 

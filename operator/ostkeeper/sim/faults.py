@@ -97,6 +97,7 @@ _KINDS = (
     Kind("mounts-fail", "mounts on {host} fail", True, "mounts on {host} work again"),
     Kind("umounts-hang", "unmounts on {host} hang", True, "unmounts on {host} go on"),
     Kind("hand-mount", "somebody mounts {target} on {host}", True, "somebody unmounts {target} on {host}"),
+    Kind("e2fsck", "somebody runs e2fsck on {target} on {host}", True, "e2fsck of {target} on {host} ends"),
     # network
     Kind("cut", "{a} is cut off from {b}", True, "{a} reaches {b} again"),
     Kind("cut-one-way", "{a} is not heard by {b}", True, "{a} is heard by {b} again"),

@@ -15,6 +15,7 @@ from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import DrillRequest, OSSPair
 from ostkeeper.api.ost import OST
+from ostkeeper.core.diskview import MmpState
 from ostkeeper.sim.config import NAMESPACE
 from ostkeeper.sim.hosts import Memory
 from ostkeeper.sim.network import API, EVERYONE
@@ -185,6 +186,20 @@ def _hand_mount(world: World, target: str, host: str) -> Undo:
             server.table.umount(target, _nobody)
 
     return unmount
+
+
+def _e2fsck(world: World, target: str, host: str) -> Undo:
+    """It refuses a file system that is in use, by its own look at MMP; else it marks the block as its own until it ends."""
+    server, disk = world.hosts[host], world.disks[target]
+    free = not any(writer.running for writer in disk.writers)
+    if free and server.running and target in server.targets and server.exclusive(target):
+        disk.write(MmpState.FSCK, world.kernel.now, server.mark(target))
+
+    def ended() -> None:
+        if disk.block(world.kernel.now)[0] is MmpState.FSCK:
+            disk.write(MmpState.CLEAN, world.kernel.now)
+
+    return ended
 
 
 def _nobody(why: str) -> None:
@@ -406,6 +421,7 @@ LEVERS: Mapping[str, Callable[..., Undo | None]] = {
     "mounts-fail": _mounts("fail"),
     "umounts-hang": _umounts_hang,
     "hand-mount": _hand_mount,
+    "e2fsck": _e2fsck,
     "cut": _cut,
     "cut-one-way": _cut_one_way,
     "device-silent": _device(silent=True),

@@ -138,8 +138,13 @@ class Orders:
                 return
         self._meant[feed] = failover
         self._in_time(who, feed, failover)
+        if self._owner[feed][1] != failover.spec.node:
+            self._broken("the wrong server is shot", f"{feed} is of {self._owner[feed][1]}: {failover.name}")
+        read = now - self._store.whole_reads.get((who, pair), -math.inf)
+        if read > READ_AGE:
+            self._broken("a shot on an old read", f"{who} cuts {feed}: its last read of the pair is {read:.1f}s old")
         if failover.spec.type == "Failover":
-            self._silent(feed, failover)
+            self._silent(feed, failover, read)
             self._partner_stands(feed, failover)
             self._few(feed, failover)
 
@@ -156,14 +161,14 @@ class Orders:
             if at > lost and other != who and was_on is on:
                 self._broken("a shot too late", f"{who} cuts {feed}, and {other} has switched {server} since")
 
-    def _silent(self, feed: Feed, failover: Failover) -> None:
-        """Who is shot as dead has not renewed its lease for the time-out in which it could have; or since the last look."""
+    def _silent(self, feed: Feed, failover: Failover, read: float) -> None:
+        """Who is shot as dead has not renewed its lease for the time-out in which it could have; or since the last read."""
         node, pair = failover.spec.node, self._store.find(OSSPair, pair_key(failover))
         renewed = self._store.renewed.get(node)
         if pair is None or renewed is None or failover.spec.evidence.verdict in LIVING:
             return
         silent = self._store.clock() - renewed
-        if READ_AGE < silent < 0.99 * seconds(pair.spec.heartbeat.timeout) - UNHEARD:
+        if read < silent < 0.99 * seconds(pair.spec.heartbeat.timeout) - UNHEARD:
             self._broken(
                 "a living server is shot", f"{feed}: {node} renewed its lease {silent:.1f}s ago ({failover.name})"
             )

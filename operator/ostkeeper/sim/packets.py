@@ -114,9 +114,11 @@ class Talk(ABC):
     """One exchange with one device: sent again until answered or late. `answered` is called once."""
 
     __slots__ = (
-        "again", "answered", "began", "deadline", "done", "feed", "kernel", "network", "on", "patience", "room", "sender", "sent", "who",
+        "again", "answered", "began", "deadline", "done", "feed", "kernel", "network", "on", "patience", "room", "sender",
+        "sent", "who",
     )  # fmt: skip
     about_outlet: ClassVar[bool] = True
+    switches: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -150,7 +152,8 @@ class Talk(ABC):
             self.end(f"{self.feed}: no answer in time" if self.sent else f"{self.feed}: NOT sent: too late")
             return
         self.sent = True
-        self.leaving()
+        if self.switches:
+            self.room.leaves(self.sender, self.feed, self.on)
         self.again = min(kernel.now + self.patience, self.deadline)
         self.patience = min(MOST_PATIENCE, self.patience * 1.5)
         name, network = device.name, self.network
@@ -186,9 +189,6 @@ class Talk(ABC):
             self.done = True
             self.tell(*answer)
 
-    def leaving(self) -> None:
-        """A packet leaves."""
-
     @abstractmethod
     def act(self, device: Device) -> tuple[object, ...]:
         """Do what the packet asks, at the device; what it answers."""
@@ -206,10 +206,7 @@ class Order(Talk):
     """On or off. Answered as `Ordered`."""
 
     __slots__ = ()
-
-    def leaving(self) -> None:
-        """See `Talk`."""
-        self.room.leaves(self.sender, self.feed, self.on)
+    switches = True
 
     def act(self, device: Device) -> tuple[object, ...]:
         """See `Talk`."""

@@ -87,6 +87,8 @@ class Store:
         """When each server's lease was last renewed, on `clock`."""
         self.deposed: dict[str, float] = {}
         """When each operator that led last lost the leader lease."""
+        self.whole_reads: dict[tuple[str, str], float] = {}
+        """When the last whole read of a pair began, by operator and pair."""
         self._down_since, self._down_for = 0.0, 0.0
         self._uids = 0
 

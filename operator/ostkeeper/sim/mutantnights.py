@@ -1,0 +1,222 @@
+"""The nights on which mutants are hunted: each gives one way of being broken its occasion, and is well without it.
+
+Here: a world and faults, with times that a seed draws. Not here: the ways of being broken (`broken`), the hunt (`mutants`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from ostkeeper.sim.config import Config, Settings
+from ostkeeper.sim.faults import Fault
+
+Night = Callable[[Random], tuple[Config, tuple[Fault, ...]]]
+
+
+def _at(random: Random, least: float, most: float) -> float:
+    return round(random.uniform(least, most), 2)
+
+
+def dies(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server hangs and goes on much later."""
+    return Config(levels=random.choice(("pdus,bmc", "bmc"))), (Fault("host-hangs", _at(random, 1, 4), 70.0, ("oss1",)),)
+
+
+def dies_on_pdus(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """The same where two PDUs are all there is."""
+    return Config(levels="pdus"), dies(random)[1]
+
+
+def dies_unseen(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """It hangs, and its one fence device falls silent once it is suspected."""
+    silent = Fault("device-silent", _at(random, 9.0, 11.5), 60.0, ("bmc-oss1",))
+    return Config(levels="bmc"), (Fault("host-hangs", 1.0, 70.0, ("oss1",)), silent)
+
+
+def asked(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """Manual, and nobody answers before the night is over."""
+    return Config(mode="Manual"), (Fault("host-panics", _at(random, 1, 4), 40.0, ("oss1",)),)
+
+
+def answered(answer: str) -> Night:
+    """Manual, and a person answers."""
+
+    def night(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+        return Config(mode="Manual"), (
+            Fault("host-panics", 1.0, 60.0, ("oss1",)),
+            Fault("answers", _at(random, 12, 16), None, (answer,)),
+        )
+
+    return night
+
+
+def moved(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A planned move of a target."""
+    config = Config(failback="Automatic")
+    return config, (Fault("edit", _at(random, 1, 4), 40.0, ("scratch-ost0000.serveFrom=Partner",)),)
+
+
+def moved_twice(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """Unmounted and mounted again; then moved."""
+    first = Fault("edit", 1.0, _at(random, 8, 12), ("scratch-ost0000.desired=Unmounted",))
+    return Config(), (first, Fault("edit", _at(random, 20, 24), 50.0, ("scratch-ost0000.serveFrom=Partner",)))
+
+
+def isolated_beside_a_liar(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server that nobody reaches writes on, its BMC lies, and a person says: Failover."""
+    return Config(levels="bmc", mode="Manual"), (
+        Fault("cut", 1.0, 80.0, ("oss1", "all")),
+        Fault("device-lying", 1.5, 80.0, ("bmc-oss1",)),
+        Fault("answers", _at(random, 30, 36), None, ("Failover",)),
+    )
+
+
+def stuck(answer: str) -> Night:
+    """It hangs, its BMC takes orders and switches nothing; in Blocked a person answers."""
+
+    def night(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+        return Config(levels="bmc"), (
+            Fault("host-hangs", 1.0, 75.0, ("oss1",)),
+            Fault("device-stuck", 0.5, 60.0, ("bmc-oss1",)),
+            Fault("answers", _at(random, 20, 25), None, (answer,)),
+        )
+
+    return night
+
+
+def dead_and_silent(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """It is dead, no device answers, and a person has looked: ConfirmDead."""
+    return Config(levels="bmc"), (
+        Fault("host-loses-power", 1.0, 110.0, ("oss1",)),
+        Fault("answers", _at(random, 11, 13), None, ("Failover",)),
+        Fault("answers", _at(random, 45, 50), None, ("ConfirmDead",)),
+    )
+
+
+def waits(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """MMP is not to be cleared."""
+    return Config(mmp="Wait"), dies(random)[1]
+
+
+def dies_on_a_lossy_pdu(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server hangs while a PDU loses packets: its off ends later than the other's."""
+    lossy = Fault("device-lossy", 0.5, 60.0, ("pdu-right",))
+    return Config(levels="pdus"), (Fault("host-hangs", _at(random, 1, 4), 70.0, ("oss1",)), lossy)
+
+
+def answers_all_the_same(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """Its disks stall, its BMC lies, a person says Failover; its partner alone still reaches it."""
+    return Config(levels="bmc", mode="Manual", nodes=False), (
+        Fault("disks-stall", _at(random, 1, 3), 110.0, ("oss1",)),
+        Fault("device-lying", 0.5, 120.0, ("bmc-oss1",)),
+        Fault("cut", 1.0, 110.0, ("oss1", "api")),
+        Fault("answers", 12.0, None, ("Failover",)),
+        Fault("answers", 45.0, None, ("Failover",)),
+    )
+
+
+def beats_all_the_same(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """Its disks stall, its BMC lies, its partner does not reach it; its agent stood still, and goes on after the shot."""
+    return Config(levels="bmc", settle=5.0, nodes=False), (
+        Fault("disks-stall", 1.0, 110.0, ("oss1",)),
+        Fault("device-lying", 0.5, 120.0, ("bmc-oss1",)),
+        Fault("cut", 1.0, 110.0, ("oss1", "oss2")),
+        Fault("agent-pauses", 1.0, _at(random, 10.0, 11.5), ("oss1",)),
+    )
+
+
+def fails_at_home(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A target is wanted again, and cannot be mounted at first."""
+    return Config(), (
+        Fault("edit", 1.0, 8.0, ("scratch-ost0000.desired=Unmounted",)),
+        Fault("mounts-fail", 5.0, _at(random, 20, 30), ("oss1",)),
+    )
+
+
+def returns_under_fire(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server is seen alive again while its off is under way."""
+    device = Fault("device-slow", 0.5, 60.0, ("bmc-oss1",))
+    return Config(levels="bmc"), (Fault("host-hangs", 1.0, _at(random, 9.2, 11.8), ("oss1",)), device)
+
+
+def shot_in_vain(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """The one device falls silent before the shot leaves."""
+    silent = Fault("device-silent", _at(random, 6.0, 9.0), 40.0, ("bmc-oss1",))
+    return Config(levels="bmc"), (Fault("host-hangs", 1.0, 70.0, ("oss1",)), silent)
+
+
+def hiccup(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """Three of six servers stand still at about the same time, and go on."""
+    return Config(pairs=3, levels="bmc"), tuple(
+        Fault("host-hangs", _at(random, 1.0, 2.0), 20.0, (host,)) for host in ("oss1", "oss3", "oss5")
+    )
+
+
+def one_after_the_other(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """Three of six servers die, each when the one before has been dealt with."""
+    times = (1.0, _at(random, 25, 30), _at(random, 50, 55))
+    return Config(pairs=3, levels="bmc", rejoin="Manual"), tuple(
+        Fault("host-panics", at, 110.0, (host,)) for at, host in zip(times, ("oss1", "oss3", "oss5"), strict=True)
+    )
+
+
+def dies_as_the_other_is_back(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server was fenced and is back; then its partner, which serves everything, dies."""
+    settings = Settings(boot_time=(20.0, 25.0))
+    return Config(levels="bmc", partner_soak=120.0, settings=settings), (
+        Fault("host-panics", 1.0, 20.0, ("oss1",)),
+        Fault("host-panics", _at(random, 75, 85), 130.0, ("oss2",)),
+    )
+
+
+def both_hang(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server hangs; when it is about to be shot its partner hangs, too."""
+    return Config(levels="bmc"), (
+        Fault("host-hangs", 1.0, 60.0, ("oss1",)),
+        Fault("host-hangs", _at(random, 9.5, 12.0), 50.0, ("oss2",)),
+    )
+
+
+def api_outage(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """The API server is away for a while; an agent is paused as it comes back."""
+    back = _at(random, 25, 30)
+    return Config(levels="bmc"), (
+        Fault("api-down", 5.0, back, ()),
+        Fault("host-hangs", back - 3.0, back + 9.0, ("oss1",)),
+    )
+
+
+def checked_by_hand(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server dies, and somebody runs e2fsck on what it left behind, on its partner."""
+    return Config(levels="bmc"), (
+        Fault("host-panics", 1.0, 70.0, ("oss1",)),
+        Fault("e2fsck", _at(random, 3.0, 8.0), 60.0, ("scratch-OST0000", "oss2")),
+    )
+
+
+def cannot_let_go(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """One of its two targets hangs as it is unmounted; a person has the server shot, whose BMC does nothing."""
+    return Config(levels="bmc", targets=3), (
+        Fault("umounts-hang", 1.0, 100.0, ("oss1",)),
+        Fault("device-stuck", 1.0, 90.0, ("bmc-oss1",)),
+        Fault("edit", 2.0, None, ("scratch-ost0000.serveFrom=Partner",)),
+        Fault("answers", _at(random, 15, 20), None, ("Failover",)),
+    )
+
+
+def drilled_too_early(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A person asks for a drill, and the server cannot be emptied."""
+    return Config(levels="bmc"), (
+        Fault("umounts-hang", 0.5, 60.0, ("oss1",)),
+        Fault("drill", _at(random, 1, 4), 80.0, ("oss1",)),
+    )
+
+
+def answered_unread(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server dies, and its partner's agent stands still when the last nonce is asked."""
+    at = _at(random, 9.5, 12.0)
+    return Config(levels="bmc"), (
+        Fault("host-panics", 1.0, 70.0, ("oss1",)),
+        Fault("agent-pauses", at, at + 3.0, ("oss2",)),
+    )
