@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ostkeeper.sim import mutants, shrink
-from ostkeeper.sim.coverage import never_taken
+from ostkeeper.sim import directed, mutants, shrink
+from ostkeeper.sim.coverage import add, merged, never_taken
 from ostkeeper.sim.days import run_seeds
 from ostkeeper.sim.figures import Figures, total, write
 
@@ -53,6 +53,11 @@ def soak(runs: int, seed: int, processes: int, shown: Callable[[Figures], None] 
             whole.seed, whole.seconds = seed, time.monotonic() - began
             shown(whole)
     return whole
+
+
+def directed_steps() -> dict[str, int]:
+    """The steps between phases that directed nights take: counted beside those of the seeds."""
+    return merged(result.transitions for night in directed.NIGHTS for result in night.play())
 
 
 def hunt_all(processes: int) -> dict[str, int]:
@@ -92,8 +97,11 @@ def told(figures: Figures) -> list[str]:
         f"violations: {figures.violations}; unserved at the end: {figures.unserved_at_end}",
     ]
     lines += [f"  seed {seed}: {what}" for seed, what in sorted(figures.failed.items())[:20]]
-    missed = never_taken(figures.transitions)
-    lines.append(f"steps between phases: {len(figures.transitions)} seen, {len(missed)} never")
+    missed = [edge for edge in never_taken(figures.transitions) if edge not in directed.NEVER]
+    lines.append(
+        f"steps between phases: {len(figures.transitions)} seen, {len(missed)} never; {len(directed.NEVER)} that no night can "
+        "take (sim/directed.py says why)"
+    )
     lines += [f"  never: {edge}" for edge in missed]
     for name, runs in sorted(figures.mutants.items()):
         lines.append(f"mutant {name}: {f'found in run {runs}' if runs else 'NOT FOUND'}")
@@ -129,6 +137,7 @@ def main() -> int:
     figures = soak(given.runs, given.seed, given.processes, Progress(given.runs))
     if sys.stderr.isatty():
         print(file=sys.stderr)
+    add(figures.transitions, directed_steps())
     if not given.no_mutants:
         figures.mutants = hunt_all(given.processes)
     write(figures, given.out)
