@@ -239,6 +239,19 @@ def unmounts_in_hold(right: Any) -> Any:
     return plan
 
 
+def unmounts_under_its_successor(right: Any) -> Any:
+    def plan(turn: Any, target: Any) -> None:
+        right(turn, target)
+        if permission._served_elsewhere(turn.host, target) and not target.busy and turn.now >= target.retry_at:
+            hosttargets._release(turn, target, turn.host.assignment(target.name))
+
+    return plan
+
+
+def stops_only_if_certified(_: Any) -> Any:
+    return lambda host: permission._certified_dead(host)
+
+
 def fsck_is_still(right: Any) -> Any:
     def reading_of(target: str, view: Any) -> Any:
         reading = right(target, view)

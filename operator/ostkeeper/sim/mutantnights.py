@@ -126,6 +126,16 @@ def beats_all_the_same(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     )
 
 
+def adopted_on_a_wrong_word(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A target has moved; etcd is restored from before that while the agent that has it is dead, and a person says adopt."""
+    return Config(levels="bmc", mode="Manual"), (
+        Fault("etcd-restored", 0.5, _at(random, 18, 20), ()),
+        Fault("edit", 1.0, None, ("scratch-ost0000.serveFrom=Partner",)),
+        Fault("agent-dies", _at(random, 14, 16), 80.0, ("oss2",)),
+        Fault("edit", _at(random, 45, 50), None, ("pair-a.adopt=all",)),
+    )
+
+
 def fails_at_home(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     """A target is wanted again, and cannot be mounted at first."""
     return Config(), (

@@ -208,6 +208,19 @@ MUTANTS: dict[str, Mutant] = {
         nights.cannot_let_go,
         ((hosttargets, "plan", broken.unmounts_in_hold),),
     ),
+    "stays-under-its-successor": Mutant(
+        "what it has mounted is served elsewhere, and it goes on",
+        nights.adopted_on_a_wrong_word,
+        ((permission, "must_stop", broken.stops_only_if_certified),),
+    ),
+    "unmounts-under-its-successor": Mutant(
+        "what it has mounted is served elsewhere, and it unmounts it rather than stop",
+        nights.adopted_on_a_wrong_word,
+        (
+            (permission, "must_stop", broken.stops_only_if_certified),
+            (hosttargets, "plan", broken.unmounts_under_its_successor),
+        ),
+    ),
     "clears-fsck": Mutant(
         "a block that e2fsck holds counts as standing still",
         nights.checked_by_hand,

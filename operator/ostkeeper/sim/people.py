@@ -119,6 +119,8 @@ class People:
             case "heartbeat":
                 times = Heartbeat(interval=value, timeout=f"{round(5000 * seconds(value))}ms")
                 return self.edit_spec(OSSPair, key, heartbeat=times)
+            case "adopt":
+                return self._adopt(pair)
             case "paused":
                 return self.edit_spec(OSSPair, key, paused=value == "true")
             case "maintenance":
@@ -168,12 +170,13 @@ class People:
         elif open_ is None or open_.phase == "Recovering":
             self._power_on(pair)
 
-    def _adopt(self, pair: OSSPair) -> None:
-        assert pair.status is not None
+    def _adopt(self, pair: OSSPair) -> bool:
+        """Say that all is to be adopted as it is found, at an epoch above all that anybody has seen."""
+        if pair.status is None:
+            return False
         reports = [oss.status for oss in self._world.store.every(OSS) if oss.name in pair.servers and oss.status]
         seen = max([pair.status.epoch, *(report.epoch_seen for report in reports)])
-        if pair.spec.adopt != seen:
-            self.edit_spec(OSSPair, pair.key, adopt=seen)
+        return pair.spec.adopt != seen and self.edit_spec(OSSPair, pair.key, adopt=seen)
 
     def _accept_boards(self, pair: OSSPair) -> None:
         assert pair.status is not None
