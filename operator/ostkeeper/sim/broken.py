@@ -9,7 +9,8 @@ Here: one slip each, as a programmer might make it. Not here: which function it 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,17 @@ from ostkeeper.core.power import PowerState
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import assign, write_failover
 from ostkeeper.sim.acts import MountAct
+
+
+@contextmanager
+def _instead(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Something else under a name, for as long as the right function runs."""
+    right = vars(owner)[name]
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, right)
 
 
 def always(value: Any) -> Callable[[Any], Any]:
@@ -120,12 +132,8 @@ def power_first(right: Any) -> Any:
 
 def everything_moves(right: Any) -> Any:
     def relocating(view: Any, fo: Any, c: Any, now: float) -> Any:
-        held = View.held_by
-        setattr(View, "held_by", lambda self, _: self.status.assignments)  # noqa: B010
-        try:
+        with _instead(View, "held_by", lambda self, _: self.status.assignments):
             return right(view, fo, c, now)
-        finally:
-            setattr(View, "held_by", held)  # noqa: B010
 
     return relocating
 
@@ -202,7 +210,7 @@ def beats_unheard(_: Any) -> Any:
 
 def cached_pair(right: Any) -> Any:
     def prepared(turn: Any, target: Any, grant: Any) -> bool:
-        return right(turn, target, grant) or turn.host.seen_for(target) == grant.epoch
+        return bool(right(turn, target, grant)) or turn.host.seen_for(target) == grant.epoch
 
     return prepared
 
@@ -267,33 +275,24 @@ def no_fsck(_: Any) -> Any:
 
 def clears_unflushed(right: Any) -> Any:
     def look(self: MountAct) -> None:
-        flush, MountAct.flush_cache = MountAct.flush_cache, lambda self: None  # type: ignore[method-assign]
-        try:
+        with _instead(MountAct, "flush_cache", lambda self: None):
             right(self)
-        finally:
-            MountAct.flush_cache = flush  # type: ignore[method-assign]
 
     return look
 
 
 def late_too_late(right: Any) -> Any:
     def watch_fuse(self: Heartbeats, now: float) -> None:
-        after, heartbeats.LATE_AFTER = heartbeats.LATE_AFTER, 5.0
-        try:
+        with _instead(heartbeats, "LATE_AFTER", 5.0):
             right(self, now)
-        finally:
-            heartbeats.LATE_AFTER = after
 
     return watch_fuse
 
 
 def unsettled(right: Any) -> Any:
     def certify(view: Any, fo: Any, c: Any, now: float) -> Any:
-        seconds, fencing.seconds = fencing.seconds, lambda _: 0.0
-        try:
+        with _instead(fencing, "seconds", lambda _: 0.0):
             return right(view, fo, c, now)
-        finally:
-            fencing.seconds = seconds
 
     return certify
 
@@ -327,11 +326,8 @@ def no_restart(_: Any) -> Any:
 
 def drills_whatever(right: Any) -> Any:
     def shoot(view: Any, fo: Any, c: Any, feeds: Any, now: float) -> Any:
-        held, View.held_by = View.held_by, lambda self, node: ()  # type: ignore[method-assign,assign]
-        try:
+        with _instead(View, "held_by", lambda self, node: ()):
             return right(view, fo, c, feeds, now)
-        finally:
-            View.held_by = held  # type: ignore[method-assign]
 
     return shoot
 
