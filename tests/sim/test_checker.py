@@ -188,11 +188,13 @@ def test_clearing_under_a_writer_and_under_e2fsck_is_seen(world: World) -> None:
         "MMP cleared under a writer",
         "MMP cleared under e2fsck",
         "MMP cleared over a stale page cache",
+        "MMP cleared uncertified",
     ]
 
 
 def test_machine_that_is_stopped_for_nothing_is_seen(world: World) -> None:
-    world.checker.stops("oss1", "oss1-boot-1", (T,))
+    assert world.checker.permits is not None
+    world.checker.permits.stops("oss1", "oss1-boot-1", (T,))
     assert seen(world) == ["a machine is stopped for nothing"]
 
 
@@ -201,5 +203,6 @@ def test_machine_whose_target_is_served_elsewhere_may_be_stopped(world: World) -
     assert pair is not None
     assert pair.status is not None
     theirs = tuple(grant.target for grant in pair.status.assignments if grant.node == "oss2")
-    world.checker.stops("oss1", "oss1-boot-1", theirs)
+    assert world.checker.permits is not None
+    world.checker.permits.stops("oss1", "oss1-boot-1", theirs)
     assert seen(world) == []

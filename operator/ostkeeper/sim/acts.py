@@ -33,7 +33,11 @@ class Act(ABC):
 
     def begin(self) -> None:
         """Take the target's lock; then the first step."""
-        run = self.run
+        run, permits = self.run, self.run.world.checker.permits
+        if permits is not None and self.verb == "mount":
+            permits.mounts(run.host.name, self.target)
+        elif permits is not None and self.verb == "umount":
+            permits.unmounts(run.host.name, self.target)
         run.in_hand.add(self.target)
         holder = run.host.table.children.get(self.target)
         if self.target not in run.disks.watches:

@@ -378,7 +378,8 @@ class AgentRun:
                 CheckAct(self, effect).begin()
             case ev.StopMachine():
                 mounted = tuple(self.host.table.mounts)
-                self.world.checker.stops(self.host.name, self.host.boot, mounted)
+                if self.world.checker.permits is not None:
+                    self.world.checker.permits.stops(self.host.name, self.host.boot, mounted)
                 self.host.reset()
 
     def _watch_disks(self, asked: ev.WatchDisks) -> None:

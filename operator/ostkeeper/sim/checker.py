@@ -2,7 +2,7 @@
 
 Here: what is watched while a run goes on, in words and code. Not here: the rules that machines check themselves
 (`core.invariants`; the store checks them again at each commit), orders to fence devices (`orders`), what decisions rest on
-(`proofs`), whether all are served in the end (`run`).
+(`proofs`), whether agents may do what they do (`permits`), whether all are served in the end (`run`).
 
 A server could write to a disk from the moment at which it begins to mount it until it has let go, or its boot is over. Cut
 off, hung, stalled: it could still. `Host` says so of itself; the checker compares them.
@@ -24,6 +24,7 @@ from ostkeeper.core.invariants import InvariantBroken
 from ostkeeper.core.power import Feed, PowerState
 from ostkeeper.sim.coverage import edge_name
 from ostkeeper.sim.orders import Orders, concerns
+from ostkeeper.sim.permits import Permits
 from ostkeeper.sim.proofs import Proofs
 
 
@@ -51,7 +52,8 @@ class Checker:
         self.transitions: dict[str, int] = {}
         self.orders: Orders | None = None
         self.proofs: Proofs | None = None
-        """What it sees of orders to fence devices, and of what decisions rest on; None: there is no operator here."""
+        self.permits: Permits | None = None
+        """What it sees of orders to fence devices, of what decisions rest on, of what agents do; None: nobody decides here."""
         self._held: dict[tuple[str, int], float] = {}
         """When each epoch of each pair became durable."""
 
@@ -90,11 +92,6 @@ class Checker:
         if self.proofs is not None:
             self.proofs.read(who, feed, began, state)
 
-    def stops(self, server: str, boot: str, mounted: tuple[str, ...]) -> None:
-        """An agent stops its machine."""
-        if self.proofs is not None:
-            self.proofs.stops(server, boot, mounted)
-
     # --- disks
 
     def begins_to_write(self, host: str, target: str) -> None:
@@ -116,6 +113,8 @@ class Checker:
             self.broken("MMP cleared under e2fsck", f"{target}: by {host}")
         if stale:
             self.broken("MMP cleared over a stale page cache", f"{target}: by {host}")
+        if self.permits is not None:
+            self.permits.clears(host, target)
 
     def late_write(self, target: str, writer: str, mounted_on: str) -> None:
         """The array lands a write of a server on a disk that another has mounted since."""
@@ -125,6 +124,9 @@ class Checker:
 
     def committed(self, before: Resource | None, after: Resource | None, who: str) -> None:
         """An object was committed; None before: created, None after: deleted."""
+        if isinstance(after or before, OSSPair) and self.permits is not None:
+            old, new = (found if isinstance(found, OSSPair) else None for found in (before, after))
+            self.permits.committed(new, old)
         if isinstance(after, OSSPair):
             self._pair(before if isinstance(before, OSSPair) else None, after)
         elif isinstance(after, Failover) and after.status is not None:
@@ -142,12 +144,16 @@ class Checker:
         self._held[pair, epoch] = 0.0
         if self.orders is not None:
             self.orders.committed(pair)
+        if self.permits is not None:
+            self.permits.restored()
 
     def restored(self) -> None:
         """etcd was restored: what was durable is not any more."""
         self._held.clear()
         if self.orders is not None:
             self.orders.restored()
+        if self.permits is not None:
+            self.permits.restored()
 
     def _report(self, server: str, status: OSSStatus) -> None:
         """An agent refuses what would break an invariant, and says so of the target: a bug all the same."""

@@ -8,7 +8,7 @@ runs until something is seen that must never be. Not here: the slips (`broken`),
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -21,8 +21,10 @@ from ostkeeper.core import (
     ending,
     failover,
     fencing,
+    gate,
     heartbeats,
     host,
+    hostgate,
     hosttargets,
     nonces,
     opening,
@@ -76,10 +78,22 @@ def _put(owner: Any, name: str, value: Any) -> None:
         setattr(owner, name, value)
 
 
-def hunt(name: str) -> int:
-    """In which run the mutant was found; 0: in none."""
+UNGUARDED = Mutant(
+    "no machine checks itself",
+    nights.dies,
+    (
+        (gate, "leave", broken.always(None)),
+        (hostgate, "refused", broken.always(None)),
+        (hostgate, "told", broken.always("")),
+    ),
+)
+"""Operators and agents without `core.invariants`: what is left is what the checker sees."""
+
+
+def hunt(name: str, *, guarded: bool = True) -> int:
+    """In which run the mutant was found; 0: in none. `guarded`: the machines check themselves, as they do."""
     mutant = MUTANTS[name]
-    with at_work(mutant.patches):
+    with at_work(mutant.patches), nullcontext() if guarded else at_work(UNGUARDED.patches):
         for seed in range(1, MOST + 1):
             if not simulate(*mutant.night(Random(seed)), seed).ok:
                 return seed

@@ -23,11 +23,11 @@ READ_WITHIN = 2.0
 class ReadingPair:
     """The consistent read before an act."""
 
-    __slots__ = ("asked", "began", "failed", "halves", "run")
+    __slots__ = ("asked", "began", "began_truly", "failed", "halves", "run")
 
     def __init__(self, run: AgentRun, asked: ev.ReadPair) -> None:
         self.run, self.asked = run, asked
-        self.began = run.actor.clock(run.kernel.now)
+        self.began, self.began_truly = run.actor.clock(run.kernel.now), run.kernel.now
         self.halves: dict[str, tuple[Any, ...]] = {}
         self.failed = False
 
@@ -55,6 +55,9 @@ class ReadingPair:
             return
         self.halves[what] = half
         if len(self.halves) == 2:
+            permits = self.run.world.checker.permits
+            if permits is not None:
+                permits.read(self.run.host.name, self.began_truly)
             (pair, failovers), (osts, partner) = self.halves["pair"], self.halves["osts"]
             snapshot = ev.HostSnapshot(pair, osts, partner, failovers)
             self.run.tell(ev.PairRead(self.asked.op, self.began, snapshot))

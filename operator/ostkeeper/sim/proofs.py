@@ -1,13 +1,14 @@
-"""What a decision rests on, against what was really read, answered and renewed: certificates, decisions unasked, stops.
+"""What a decision rests on, against what was really read, answered and renewed: certificates, and decisions unasked.
 
 Here: readings of feeds as the devices answered them, nonces as agents' reports answered them, leases as they were renewed;
-and what the checker makes of it when a certificate, or a decision that nobody was asked about, is committed. Not here: orders to
-devices (`orders`), whether the certified server really has no power (`checker`), the operator's own rules
-(`core.invariants`): those judge what a machine believes, these what is so.
+and what the checker makes of it when a certificate, or a decision that nobody was asked about, is committed. Not here: orders
+to devices (`orders`), acts of agents (`permits`), whether the certified server really has no power (`checker`), the operator's
+own rules (`core.invariants`): those judge what a machine believes, these what is so.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from ostkeeper.api.common import seconds
@@ -57,10 +58,20 @@ class Proofs:
     # --- what is decided upon it
 
     def certified(self, failover: Failover, certificate: Certificate, who: str) -> None:
-        """A certificate was stored: its rounds and its nonce are of the time after the last off."""
-        nonce, off = certificate.nonce, 0.0
+        """A certificate was stored: its rounds and its nonce are of the time after the last off, and all disks were read."""
+        nonce, off, moves = certificate.nonce, -math.inf, failover.phase == "Relocating"
         if certificate.confirmed_by is None:
             off = self._rounds(failover, certificate, who)
+        since, settle = self._now() - off, seconds(failover.spec.policy.confirm.settle)
+        if moves and since < 0.99 * settle:
+            self._broken(
+                "a certificate before settle", f"{failover.name}: {since:.1f}s after the last off, of {settle:g}s"
+            )
+        pair, read = self._store.find(OSSPair, pair_key(failover)), [proof.target for proof in certificate.disks]
+        held = [a.target for a in pair.status.assignments if a.node == certificate.node] if pair and pair.status else []
+        unread = [target for target in held if target not in read]
+        if moves and unread:
+            self._broken("a certificate over disks that nobody read", f"{failover.name}: {', '.join(unread)}")
         answered = self._answered.get((failover.spec.partner, nonce), -1.0)
         if nonce and answered < off:
             said = f"at {answered:.3f}s" if answered >= 0 else "never"
@@ -103,15 +114,3 @@ class Proofs:
         if renewed is None or server in (*pair.spec.maintenance, *fenced):
             return False
         return self._store.clock() - renewed > 1.5 * seconds(pair.spec.heartbeat.interval) + LAG
-
-    def stops(self, server: str, boot: str, mounted: tuple[str, ...]) -> None:
-        """An agent stops its machine: a certificate names this very boot, or another may write to what it has mounted."""
-        for failover in self._store.every(Failover):
-            dead = failover.status.certificate if failover.status else None
-            if dead is not None and (dead.node, dead.boot_id) == (server, boot):
-                return
-        for pair in self._store.every(OSSPair):
-            for grant in pair.status.assignments if pair.status else ():
-                if grant.target in mounted and grant.node != server and grant.intent == "Serve":
-                    return
-        self._broken("a machine is stopped for nothing", f"{server} in {boot}, with {', '.join(mounted) or 'nothing'}")

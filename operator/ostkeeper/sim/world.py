@@ -23,6 +23,7 @@ from ostkeeper.sim.network import Network
 from ostkeeper.sim.operators import OperatorShell
 from ostkeeper.sim.orders import Orders
 from ostkeeper.sim.people import People
+from ostkeeper.sim.permits import Permits
 from ostkeeper.sim.power import Devices
 from ostkeeper.sim.proofs import Proofs
 from ostkeeper.sim.store import Store
@@ -81,6 +82,7 @@ class World:
         self.store.restored.append(self.checker.restored)
         self.checker.orders = Orders(self.checker.now, self.checker.broken, self.store, self.hosts)
         self.checker.proofs = Proofs(self.checker.now, self.checker.broken, self.store)
+        self.checker.permits = Permits(self.checker.now, self.checker.broken, self.store)
         self.devices.watcher = self.checker
         self.store.alarm = self.checker.broken
 
