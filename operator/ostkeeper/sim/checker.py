@@ -41,6 +41,10 @@ class Truth(Protocol):
         """It has begun to mount the target, or has it mounted, in the boot that runs."""
         ...
 
+    def by_hand(self, target: str) -> bool:
+        """What it has mounted there somebody mounted, past its agent."""
+        ...
+
 
 class Checker:
     """One run's. `broken` may be called by anything in the world that sees what must not be."""
@@ -127,6 +131,8 @@ class Checker:
         if isinstance(after or before, OSSPair) and self.permits is not None:
             old, new = (found if isinstance(found, OSSPair) else None for found in (before, after))
             self.permits.committed(new, old)
+        elif isinstance(before, Failover) and after is None and self.permits is not None:
+            self.permits.deleted(before)
         if isinstance(after, OSSPair):
             self._pair(before if isinstance(before, OSSPair) else None, after)
         elif isinstance(after, Failover) and after.status is not None:
@@ -173,8 +179,11 @@ class Checker:
             old = before.status.assignment(grant.target) if before.status else None
             if grant.intent != "Serve" or (old is not None and old.node == grant.node and old.intent == "Serve"):
                 continue
+            stays = old is not None and old.node == grant.node
             for other in self.hosts.values():
                 if other.name != grant.node and other.could_write(grant.target):
+                    if stays and other.by_hand(grant.target):
+                        continue  # nothing is moved to where somebody mounts by hand, and no agent mounts beside that
                     self.broken(
                         "a grant too early",
                         f"{grant.target} to {grant.node} at epoch {grant.epoch}, and {other.name} could still write to it",

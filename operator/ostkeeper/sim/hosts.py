@@ -124,6 +124,11 @@ class Host:
         mount = self.table.mounts.get(target)
         return mount is not None and mount.writes and self.boot != ""
 
+    def by_hand(self, target: str) -> bool:
+        """Somebody mounts the target here, or has mounted it, past the agent."""
+        mount = self.table.mounts.get(target)
+        return mount is not None and mount.by_hand
+
     def mounted(self, target: str) -> bool:
         """It serves the target: mounted, to be written to."""
         mount = self.table.mounts.get(target)

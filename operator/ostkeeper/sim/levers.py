@@ -182,8 +182,10 @@ def _hand_mount(world: World, target: str, host: str) -> Undo:
 
     def unmount() -> None:
         mount = server.table.mounts.get(target)
-        if mount is not None and mount.by_hand:
+        if mount is not None and mount.by_hand and mount.done:
             server.table.umount(target, _nobody)
+        elif mount is not None and mount.by_hand:
+            world.kernel.after(1.0, world.kernel.net, unmount)
 
     return unmount
 

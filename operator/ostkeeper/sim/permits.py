@@ -17,6 +17,9 @@ from ostkeeper.sim.store import Store
 READ_AGE = 2.1
 """Seconds for which an agent may act upon a read of its pair, with what clocks may drift by in it."""
 
+STEPS = 1.0
+"""Seconds that the steps of a mount before the clearing may take on top."""
+
 
 class Permits:
     """One run's. Told of each commit of a pair, each read of one by an agent, and each act."""
@@ -29,6 +32,8 @@ class Permits:
         """By target, server and intent: when a permission that is stored no more was last stored."""
         self._read: dict[str, float] = {}
         """By server: when its agent's last whole read of the pair began."""
+        self._lost_at = -math.inf
+        """When certificates that agents may have read were last lost: etcd was restored, or a Failover deleted."""
         self._mounted: dict[tuple[str, str], float] = {}
         """By server and target: when it began to mount it."""
 
@@ -45,11 +50,17 @@ class Permits:
 
     def restored(self) -> None:
         """etcd was restored."""
+        self._lost_at = self._now()
         for grant in self._grants.values():
             self._until[grant.target, grant.node, grant.intent] = self._now()
         self._grants.clear()
         for pair in self._store.every(OSSPair):
             self.committed(pair, None)
+
+    def deleted(self, failover: Failover) -> None:
+        """A Failover was deleted, and its certificate with it."""
+        if failover.status is not None and failover.status.certificate is not None:
+            self._lost_at = self._now()
 
     def _last(self, target: str, server: str, intent: str) -> float:
         """When a permission was last stored; before all time: never."""
@@ -83,6 +94,8 @@ class Permits:
 
     def clears(self, server: str, target: str) -> None:
         """An agent clears MMP: a whole certificate of its partner allows it, of feeds and of this disk."""
+        if self._now() - self._lost_at <= READ_AGE + STEPS:
+            return
         grant = self._grants.get(target)
         warrant = grant.warrant.certificate if grant is not None and grant.node == server else None
         found = [fo for fo in self._store.every(Failover) if warrant is None or fo.name == warrant.failover]
