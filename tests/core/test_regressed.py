@@ -1,9 +1,11 @@
 """An API that knows less than the servers do: said aloud in whatever phase that is found, for only a person can answer."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from core.apistore import ApiStore
 from core.story import read, tell
 from core.world import PAIR
 from ostkeeper.api.common import condition_of
@@ -29,3 +31,23 @@ def test_pair_says_that_its_epoch_regressed_and_what_answers_it(name: str) -> No
     assert said is not None
     assert said.status == "True"
     assert "set spec.adopt: " in said.message
+
+
+def test_word_that_was_carried_out_is_not_asked_for_again_while_a_failover_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[OSSPair] = []
+    put = ApiStore.put
+
+    def noted(self: ApiStore, obj: Any) -> Any:
+        stored = put(self, obj)
+        seen.extend([stored] if isinstance(stored, OSSPair) else [])
+        return stored
+
+    monkeypatch.setattr(ApiStore, "put", noted)
+    tell(read((SCENARIOS / "epoch_regressed_stops_everything_until_adopted.txt").read_text()))
+    adopted = [pair.status for pair in seen if pair.status and pair.status.adopted == 50]
+    assert any(status.active_failover for status in adopted)
+    said = [(c.type, c.status, c.reason) for status in adopted for c in status.conditions]
+    assert ("EpochRegressed", "False", "Current") in said
+    assert not [c for c in said if c[1:] == ("True", "EpochRegressed") or c[:2] == ("EpochRegressed", "True")]

@@ -6,6 +6,7 @@ somewhere: assigned there; nowhere: home. Not here: anything that moves a target
 
 from __future__ import annotations
 
+from ostkeeper.api.common import Condition
 from ostkeeper.api.osspair import AdoptedWarrant, Assignment, Board, Warrant
 from ostkeeper.api.ost import OST
 from ostkeeper.core.able import answered
@@ -15,6 +16,8 @@ from ostkeeper.core.fencing import ask, ask_term
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import write_pair
 
+REGRESSED = "EpochRegressed"
+"""The condition, and the reason of others, while the API is below an epoch that an agent has seen."""
 ADOPT_RETRY = 10.0
 """Seconds until the agents are asked again about targets that cannot be placed: mounted twice, or a child may write."""
 
@@ -107,8 +110,10 @@ def _assign(view: View, osts: list[OST], living: list[str], value: str, *, word:
         placed.append(f"{ost.target} at {node}")
     if not placed:
         return []
-    update: dict[str, object] = {"adopted": view.pair.spec.adopt, "active_failover": ""} if word else {}
+    update: dict[str, object] = {}
     if word:
+        mended = tuple([_mended(c) for c in view.status.conditions])
+        update = {"adopted": view.pair.spec.adopt, "active_failover": "", "conditions": mended}
         assignments = {t: a.model_copy(update={"epoch": epoch}) for t, a in assignments.items()}
     return write_pair(
         view,
@@ -118,6 +123,19 @@ def _assign(view: View, osts: list[OST], living: list[str], value: str, *, word:
         nonce=closed_nonce(view),
         **update,
     )
+
+
+def _mended(condition: Condition) -> Condition:
+    """As it reads once a person's word was carried out: not only when the mirror comes round, which waits for a failover.
+
+    Whoever still read EpochRegressed then would give their word once more, and so end the failover that has begun since.
+    """
+    if condition.type == REGRESSED:
+        return condition.model_copy(update={"status": "False", "reason": "Current", "message": ""})
+    if condition.reason == REGRESSED:
+        stalled = "False" if condition.type == "Stalled" else condition.status
+        return condition.model_copy(update={"status": stalled, "reason": "Adopted", "message": ""})
+    return condition
 
 
 def _mounted(view: View, node: str, target: str) -> bool:

@@ -13,7 +13,7 @@ from ostkeeper.api.oss import TargetReport
 from ostkeeper.api.osspair import Assignment, ServerState
 from ostkeeper.api.ost import OST, OSTStatus
 from ostkeeper.core import budget
-from ostkeeper.core.adoption import regressed
+from ostkeeper.core.adoption import REGRESSED, regressed
 from ostkeeper.core.armed import armed
 from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST
 from ostkeeper.core.verdict import Verdict, verdict_of
@@ -97,7 +97,7 @@ def pair_conditions(view: View, verdicts: dict[str, Verdict], now: float) -> tup
         condition("Stalled", bool(stalled), stalled or "Nothing", why_stalled),
         condition("Armed", not reasons, "NotArmed" if reasons else "Trusted", "; ".join(reasons)),
         condition("Degraded", bool(ill), "Server" if ill else "AllHealthy", "; ".join(ill)),
-        condition("EpochRegressed", bool(epoch), "SeenHigher" if epoch else "Current", _regressed_message(view, epoch)),
+        condition(REGRESSED, bool(epoch), "SeenHigher" if epoch else "Current", _regressed_message(view, epoch)),
     )
 
 
@@ -123,7 +123,7 @@ def _stalled(view: View, now: float) -> tuple[str, str]:
     assert view.status is not None
     assert view.pair is not None
     if regressed(view):
-        return "EpochRegressed", _regressed_message(view, regressed(view))
+        return REGRESSED, _regressed_message(view, regressed(view))
     if view.problems:
         return view.problems[0].reason, "; ".join(p.message for p in view.problems)
     if view.refused:
