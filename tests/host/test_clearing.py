@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from host.rig import (
+    CLEAN,
     DEAD_BOOT,
     MINE,
     OLD_BOOT,
@@ -52,6 +53,21 @@ def test_certified_block_is_cleared() -> None:
     assert order.digest == "d-still"
     rig.mounted()
     rig.step(ev.MountEnded(order.op, T, True, cleared=True))
+
+
+def test_report_says_cleared_also_where_the_mount_after_it_failed_at_first() -> None:
+    rig = suspected()
+    rig.wait(3)
+    relocated(rig)
+    rig.disk = CLEAN
+    rig.step(ev.MountEnded(rig.one(ev.Mount).op, T, False, "DeviceBusy", "somebody held it for a moment", cleared=True))
+    assert not rig.target().cleared_mmp, "it is not mounted yet"
+    rig.wait(3)
+    again = rig.all(ev.Mount)[-1]
+    assert not again.clear
+    rig.mounted()
+    rig.step(ev.MountEnded(again.op, T, True))
+    assert rig.target().cleared_mmp
 
 
 def test_clear_waits_for_the_rest_of_the_stillness_and_not_for_the_kernel() -> None:

@@ -25,11 +25,11 @@ _WITHIN = 5.0
 
 
 class ActError(Exception):
-    """The act was not begun, or has failed: `reason` is one CamelCase word."""
+    """The act was not begun, or has failed: `reason` is one CamelCase word. `cleared`: MMP was, before it failed."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, *, cleared: bool = False) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.cleared = reason, cleared
 
 
 async def mount(shelf: Shelf, order: ev.Mount) -> ev.MountEnded:
@@ -40,7 +40,7 @@ async def mount(shelf: Shelf, order: ev.Mount) -> ev.MountEnded:
         await _mount(disk, lock, order)
         ended = ev.MountEnded(order.op, order.target, True, cleared=order.clear)
     except ActError as error:
-        ended = ev.MountEnded(order.op, order.target, False, error.reason, str(error))
+        ended = ev.MountEnded(order.op, order.target, False, error.reason, str(error), error.cleared)
     finally:
         shelf.in_hand.discard(order.target)
     shelf.look_at_mounts()
@@ -48,17 +48,20 @@ async def mount(shelf: Shelf, order: ev.Mount) -> ev.MountEnded:
 
 
 async def _mount(disk: Disk, lock: TargetLock, order: ev.Mount) -> None:
+    cleared = False
     try:
         await _leave_to(disk, lock, order)
+        cleared = order.clear
         child = await disk.backend.mount(lock, Path(order.mount_point), order.options, order.until)
     except DiskError as error:
         refused = isinstance(error, ClearRefusedError)
-        raise ActError("ClearRefused" if refused else error.reason, f"{order.target}: {error}") from error
+        reason = "ClearRefused" if refused else error.reason
+        raise ActError(reason, f"{order.target}: {error}", cleared=cleared) from error
     finally:
         disk.watch.resume()
     failure = disk.backend.mount_failure(await child.wait())
     if failure:
-        raise ActError(failure.reason, failure.message)
+        raise ActError(failure.reason, failure.message, cleared=cleared)
 
 
 async def _leave_to(disk: Disk, lock: TargetLock, order: ev.Mount) -> None:
@@ -86,7 +89,8 @@ async def _prepare(disk: Disk, lock: TargetLock, order: ev.Mount) -> None:
     async with asyncio.timeout(_WITHIN):
         after = await disk.backend.clear_mmp(probe.raw_block, lock, order.until)
     if not after.ok or after.state is not MmpState.CLEAN:
-        raise ActError("ClearUncertain", f"{order.target}: MMP was cleared, but does not read CLEAN: {after.error}")
+        why = f"{order.target}: MMP was cleared, but does not read CLEAN: {after.error}"
+        raise ActError("ClearUncertain", why, cleared=True)
 
 
 async def _read(disk: Disk) -> Probe:

@@ -153,12 +153,12 @@ class HostMachine:
         if target is None or target.op != event.op:
             return
         target.busy, target.op = "", 0
+        if isinstance(event, ev.MountEnded):
+            target.cleared = target.cleared or event.cleared
         match event:
             case ev.ReleaseChecked():
                 self._checked(target, event, now)
-            case ev.MountEnded(ok=True):
-                target.failures, target.failed, target.cleared = 0, None, event.cleared
-            case ev.UnmountEnded(ok=True):
+            case ev.MountEnded(ok=True) | ev.UnmountEnded(ok=True):
                 target.failures, target.failed = 0, None
             case ev.MountEnded(reason="ClearRefused"):
                 target.unclearable = target.reading.digest if target.reading else ""

@@ -86,6 +86,7 @@ class Target:
     """Released, and reported once the store has forgotten the mount."""
     released: Released | None = None
     cleared: bool = False
+    """MMP was cleared for the mount that is there, or is tried: also by an attempt that then failed."""
     mounted_at: float = math.inf
     """When the mount was first seen here, with `moves_then`: a mark is read back only after the kernel's thread wrote."""
     moves_then: int = 0

@@ -48,6 +48,7 @@ def plan(turn: Turn, target: Target) -> None:
         turn.wake(target.reading.began + STALLED_AFTER + 0.001)
     if grant and grant.epoch != target.granted:
         target.granted, target.failures, target.failed, target.retry_at = grant.epoch, 0, None, -math.inf
+        target.cleared = target.cleared and bool(target.mounts)
     _read_back(turn, target)
     _note_released(turn, target, grant)
     if grant is None or grant.node != host.server.node or permission.refuses_everything(host):

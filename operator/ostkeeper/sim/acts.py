@@ -91,12 +91,14 @@ class Act(ABC):
 class MountAct(Act):
     """Compare the disk with what the order rests on, clear MMP where that is allowed, flush, mount."""
 
-    __slots__ = ("certified",)
+    __slots__ = ("certified", "cleared")
     verb = "mount"
     order: ev.Mount
+    cleared: bool
 
     def first(self) -> None:
         """Close the descriptors of the watch."""
+        self.cleared = False
         self.run.disks.park(self.target, True)
         self.then(self.compare)
 
@@ -149,6 +151,7 @@ class MountAct(Act):
     def clear(self) -> None:
         """Write CLEAN, and read it back."""
         self._clear_block()
+        self.cleared = True
         probe = self.read()
         if not probe.ok or probe.state is not MmpState.CLEAN:
             self.give_up("ClearUncertain", f"{self.target}: does not read CLEAN")
@@ -188,8 +191,7 @@ class MountAct(Act):
 
     def answer(self, reason: str, message: str) -> ev.HostEvent:
         """See `Act`."""
-        cleared = not reason and self.order.clear
-        return ev.MountEnded(self.order.op, self.target, not reason, reason, message, cleared)
+        return ev.MountEnded(self.order.op, self.target, not reason, reason, message, self.cleared)
 
 
 class UnmountAct(Act):
