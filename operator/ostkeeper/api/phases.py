@@ -5,7 +5,8 @@ the documentation draws. Not here: when a step is taken (`core`), how the rule i
 
 A Failover that shoots goes AwaitingApproval > Holding > Fencing > Relocating > Recovering > Complete. Whoever skips
 Holding could shoot before the Hold is durable: no edge leads from AwaitingApproval to Fencing. Orderly types never hold
-and never fence. A Drill holds nothing, for its server has no target, and so may start in Fencing.
+and never fence. A Drill starts in Fencing: it holds nothing, for its server has no target, asks nobody, and moves nothing.
+What no plan writes is no edge, so that the API server refuses it.
 """
 
 from typing import NamedTuple
@@ -14,6 +15,8 @@ SHOOTING = ("Failover", "Drill")
 """Types that may cut power."""
 ORDERLY = ("Switchover", "Failback")
 """Types that ask a living server to let go; they never cut power."""
+MOVING = ("Failover", *ORDERLY)
+"""Types that move targets, or would."""
 ALL_TYPES = (*SHOOTING, *ORDERLY)
 TERMINAL = ("Observed", "Complete", "Aborted")
 """Phases that nothing follows."""
@@ -28,46 +31,42 @@ class Edge(NamedTuple):
 
     source: str
     target: str
-    types: tuple[str, ...] = ALL_TYPES
+    types: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"{self.source}>{self.target}"
 
 
 FIRST = (
-    Edge("", "AwaitingApproval"),
-    Edge("", "Observed"),
-    Edge("", "Holding", SHOOTING),
+    Edge("", "AwaitingApproval", MOVING),
+    Edge("", "Observed", MOVING),
+    Edge("", "Holding", ("Failover",)),
     Edge("", "Fencing", ("Drill",)),
     Edge("", "Relocating", ORDERLY),
 )
 """Phases that may be written first."""
 EDGES = (
-    Edge("AwaitingApproval", "Holding", SHOOTING),
+    Edge("AwaitingApproval", "Holding", ("Failover",)),
     Edge("AwaitingApproval", "Relocating", ORDERLY),
-    Edge("AwaitingApproval", "Observed"),
-    Edge("AwaitingApproval", "Aborted"),
-    Edge("Holding", "Fencing", SHOOTING),
-    Edge("Holding", "Blocked", SHOOTING),
-    Edge("Holding", "Aborted", SHOOTING),
+    Edge("AwaitingApproval", "Aborted", MOVING),
+    Edge("Holding", "Fencing", ("Failover",)),
+    Edge("Holding", "Aborted", ("Failover",)),
     Edge("Fencing", "Relocating", ("Failover",)),
-    Edge("Fencing", "PoweringOn", SHOOTING),
-    Edge("Fencing", "Blocked", SHOOTING),
+    Edge("Fencing", "PoweringOn", ("Failover",)),
+    Edge("Fencing", "Blocked", ("Failover",)),
     Edge("Fencing", "Aborted", SHOOTING),
     Edge("Fencing", "Complete", ("Drill",)),
-    Edge("Blocked", "Fencing", SHOOTING),
-    Edge("Blocked", "Holding", SHOOTING),
+    Edge("Blocked", "Fencing", ("Failover",)),
     Edge("Blocked", "Relocating", ("Failover",)),
-    Edge("Blocked", "Aborted", SHOOTING),
-    Edge("Relocating", "Recovering"),
-    Edge("Relocating", "Complete"),
+    Edge("Blocked", "Aborted", ("Failover",)),
+    Edge("Relocating", "Recovering", MOVING),
+    Edge("Relocating", "Complete", ("Failover",)),
     Edge("Relocating", "Aborted", ORDERLY),
-    Edge("PoweringOn", "Recovering", SHOOTING),
-    Edge("PoweringOn", "Complete", SHOOTING),
-    Edge("PoweringOn", "Aborted", SHOOTING),
-    Edge("Recovering", "Complete"),
+    Edge("PoweringOn", "Recovering", ("Failover",)),
+    Edge("PoweringOn", "Aborted", ("Failover",)),
+    Edge("Recovering", "Complete", MOVING),
 )
-"""All steps after the first. Blocked > Relocating rests on a person's ConfirmDead."""
+"""All steps after the first. Blocked > Relocating rests on a person's ConfirmDead; Relocating > Complete moved nothing."""
 
 
 def may_follow(source: str, target: str, type_: str) -> bool:

@@ -60,14 +60,20 @@ def campaign_of(view: View, fo: Failover, now: float) -> Campaign:
 
 
 def free_slot(view: View, fo: Failover, wiring: tuple[Wiring, ...] | None = None) -> list[Effect]:
-    """The Failover has ended: another may open. What was asked is noted, so that it is not asked again at once."""
+    """The Failover has ended, or only reports from here on: another may open.
+
+    What was asked is noted, so that it is not asked again at once.
+    """
     assert view.status is not None
     noted = tuple(n for n in view.status.noted if (n.node, n.type) != (fo.spec.node, fo.spec.type))
     dismissed = fo.phase == "Aborted" and fo.status is not None and fo.status.message.startswith(DISMISSED)
     if fo.phase == "Observed" or dismissed:
         boot = fo.spec.evidence.boot_id
         noted = (*noted[-7:], Noted(node=fo.spec.node, type=fo.spec.type, failover=fo.name, boot_id=boot))
-    epoch, why = view.status.epoch + 1, f"{fo.name} has ended: {fo.phase}"
+    epoch, why = (
+        view.status.epoch + 1,
+        f"{fo.name} {'has ended' if fo.phase in TERMINAL else 'only reports'}: {fo.phase}",
+    )
     if wiring is not None:
         return write_pair(view, why, epoch=epoch, active_failover="", wiring=wiring)
     return write_pair(view, why, epoch=epoch, active_failover="", noted=noted)
@@ -287,7 +293,8 @@ def _powering_on(view: View, fo: Failover, c: Campaign, now: float) -> list[Effe
         message = f"{fo.spec.node} was ordered on and boots{still_off(view, fo, c)}"
         return write_failover(view, fo, message, phase="PoweringOn", shots=())
     if view.fresh(fo.spec.node, now) and view.boot(fo.spec.node) != fs.certificate.boot_id:
-        return write_failover(view, fo, f"{fo.spec.node} is back in boot {view.boot(fo.spec.node)}", phase="Complete")
+        message = f"{fo.spec.node} is back in boot {view.boot(fo.spec.node)}; mounting"
+        return write_failover(view, fo, message, phase="Recovering")
     limit = c.phase_since + seconds(fo.spec.policy.boot_timeout)
     if now >= limit:
         return write_failover(view, fo, f"{fo.spec.node} has not come back within bootTimeout", phase="Aborted")
@@ -313,14 +320,18 @@ def tail(view: View, fo: Failover, now: float) -> list[Effect]:
 
 
 def _recovering(view: View, fo: Failover, now: float) -> list[Effect]:
-    """Complete once every target that moved is mounted and Lustre's recovery is over, or has moved on since."""
+    """Complete once every target that moved is mounted and Lustre's recovery is over, or has moved on since.
+
+    After a Restart: every target that stayed, on the server that is back.
+    """
     assert view.status is not None
-    mine = [a for a in view.status.assignments if a.target in fo.spec.targets and a.node == fo.spec.partner]
+    server = fo.spec.node if fo.status is not None and fo.status.answer == "Restart" else fo.spec.partner
+    mine = [a for a in view.status.assignments if a.target in fo.spec.targets and a.node == server]
     waiting = [a.target for a in mine if a.intent == "Serve" and not served(view, a.node, a.target)]
     if waiting:
         return []
     said = (f"{a.target} {'on' if a.intent == 'Serve' else 'unmounted, now with'} {a.node}" for a in mine)
-    where = ", ".join(said) or f"none of them is with {fo.spec.partner}"
+    where = ", ".join(said) or f"none of them is with {server}"
     return write_failover(view, fo, where, phase="Complete")
 
 

@@ -71,7 +71,7 @@ def _open_failover(view: View, now: float) -> list[Effect]:
     c = failover.campaign_of(view, fo, now)
     if fo.phase == "":
         return [] if view.busy else first_phase(view, fo, now)
-    if fo.phase in TERMINAL:
+    if fo.phase in (*TERMINAL, "Recovering"):
         if fo.phase == "Aborted" and fo.spec.type == "Failover":
             view.reopen_at[fo.spec.node] = now + view.timeout()
         wiring = drill.result(view, fo) if fo.spec.type == "Drill" else None
