@@ -207,9 +207,9 @@ class Rig:
         self.now = max(self.now, self.machine.wake_at)
         self.step(Tick())
 
-    def mounted(self, adopted: bool = False, mark: str = MINE) -> "Rig":
-        """Let the mount that was ordered succeed, and its mark be read back."""
-        order = self.one(ev.Mount)
+    def mounted(self, adopted: bool = False, mark: str = MINE, order: ev.Mount | None = None) -> "Rig":
+        """Let the mount that was ordered (this one, if there were several) succeed, and its mark be read back."""
+        order = order or self.one(ev.Mount)
         self.mounts[T] = (ev.MountFact(f"/mnt/{T}"),)
         self.look()
         self.step(ev.MountEnded(order.op, T, True))

@@ -65,8 +65,7 @@ def test_report_says_cleared_also_where_the_mount_after_it_failed_at_first() -> 
     rig.wait(3)
     again = rig.all(ev.Mount)[-1]
     assert not again.clear
-    rig.mounted()
-    rig.step(ev.MountEnded(again.op, T, True))
+    rig.mounted(order=again)
     assert rig.target().cleared_mmp
 
 
