@@ -7,6 +7,7 @@ decided. Here: the site and its morning. Not here: expectations.
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 import pytest
@@ -77,17 +78,32 @@ class Site:
             each.floor.settle_power()
             each.writes.clear()
 
-    def power_on(self, within: float) -> None:
-        """The operator starts, and each server is up at some second of the next so many, in no order. Lets that time pass."""
-        self.beats.out.clear()
-        self.beats.pulses.clear()
-        self.beats.fuses.clear()
+    def power_on(self, within: float, change: float = math.inf) -> None:
+        """The operator starts, and each server is up at some second of the next so many, in no order. Lets that time pass.
+
+        `change`: the second at which another operator leads.
+        """
+        self._forget()
         self._lead(self.worlds)
         for each in self.worlds:
             for server in each.floor.servers.values():
                 server.mains, server.boot_time = True, self.random.uniform(0.0, within)
             each.floor.settle_power()
-        self.run(within)
+        self.run(min(change, within))
+        if change < within:
+            self.change_leader()
+            self.run(within - change)
+
+    def change_leader(self) -> None:
+        """The operator is lost, and another one leads, which knows nothing but what it is told."""
+        for each in self.worlds:
+            each.crash_operator()
+        self._forget()
+        self._lead(self.worlds)
+
+    def _forget(self) -> None:
+        for memory in (self.beats.out, self.beats.pulses, self.beats.fuses, self.beats.booted):
+            memory.clear()
 
     def run(self, seconds: float) -> None:
         """Let time pass."""

@@ -38,3 +38,27 @@ def test_without_the_fuse_servers_in_post_would_be_shot(monkeypatch: pytest.Monk
     site = Site(monkeypatch, pairs=50, fresh=40, seed=7)
     site.power_on(BOOTS_FOR)
     assert site.shot()
+
+
+LATE_CHANGES = (1020.0, 1080.0, 1110.0, 1150.0)
+
+
+@pytest.mark.parametrize("change", LATE_CHANGES)
+def test_leader_that_comes_late_in_the_morning_shoots_nobody_in_post(
+    change: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(monkeypatch, pairs=60, fresh=60, seed=11)
+    site.power_on(BOOTS_FOR, change)
+    site.run(180.0)
+    assert site.shot() == []
+    assert site.open_failovers() == []
+
+
+def test_without_the_uptimes_a_late_leader_would_shoot_servers_in_post(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Heartbeats, "_booted_lately", lambda self, node, now: None)
+    shot = []
+    for change in LATE_CHANGES:
+        site = Site(monkeypatch, pairs=60, fresh=60, seed=11)
+        site.power_on(BOOTS_FOR, change)
+        shot += site.shot()
+    assert shot

@@ -70,6 +70,8 @@ class Fuse:
     """The first of those that were late."""
     fewest: int
     """The fewest that were late since then: below it somebody has come back."""
+    booted: int = 0
+    """How many have booted within FUSE_PATIENCE, where it is that which opened it, before this leader's time."""
 
 
 @dataclass(slots=True)
@@ -84,6 +86,8 @@ class Heartbeats:
     servers: dict[str, Server] = field(default_factory=dict)
     fuses: dict[str, Fuse] = field(default_factory=dict)
     """The fuses that are open, by group."""
+    booted: dict[str, float] = field(default_factory=dict)
+    """When each server booted, on this observer's clock, as its agent's last report tells: its uptime."""
     watched_at: float = -math.inf
     """When the servers that are late were last counted."""
     out: dict[str, str] = field(default_factory=dict)
@@ -160,24 +164,40 @@ class Heartbeats:
 
         It opens above the larger of two and ten percent. It closes once the rest has been fresh again for FUSE_REST; or,
         with no more than that number still missing, once nobody has come back for FUSE_PATIENCE: a site that powers on
-        passes every number on its way, and whoever boots last is not dead.
+        passes every number on its way, and whoever boots last is not dead. A leader that was not there to see it open takes
+        the uptimes of those that are back for it: so many have booted lately that they were missing together.
         """
         late: dict[str, list[str]] = {}
+        back: dict[str, list[float]] = {}
         members: dict[str, int] = {}
         for name, server in self.servers.items():
             is_late = not server.excused and self.late(name, server.interval, now)
+            booted = self._booted_lately(name, now)
             for group in server.groups:
                 members[group] = members.get(group, 0) + 1
                 if is_late:
                     late.setdefault(group, []).append(name)
+                if booted is not None:
+                    back.setdefault(group, []).append(booted)
         for group, size in members.items():
-            missing = late.get(group, [])
-            if len(missing) > max(2.0, size / 10):
+            missing, boots, limit = late.get(group, []), back.get(group, []), max(2.0, size / 10)
+            if len(missing) > limit:
                 self.fuses[group] = Fuse(now, len(missing), size, tuple(missing[:6]), len(missing))
             elif group in self.fuses:
                 self._may_close(group, len(missing), now)
+            elif missing and len(boots) > limit:
+                found = Fuse(max(boots), len(missing), size, tuple(missing[:6]), len(missing), len(boots))
+                self.fuses[group] = found
+                self._may_close(group, len(missing), now)
         for group in [g for g in self.fuses if g not in members]:
             del self.fuses[group]
+
+    def _booted_lately(self, node: str, now: float) -> float | None:
+        """When a server booted that is back, if a leader of so short a time cannot have seen by itself that it was missing."""
+        pulse, booted = self.pulses.get(node), self.booted.get(node)
+        if booted is None or pulse is None or not pulse.moved or now - self.started > FUSE_PATIENCE:
+            return None
+        return booted if now - booted < FUSE_PATIENCE else None
 
     def _may_close(self, group: str, missing: int, now: float) -> None:
         fuse = self.fuses[group]
@@ -194,5 +214,8 @@ class Heartbeats:
             fuse = self.fuses.get(group)
             if fuse is not None:
                 names = ", ".join(fuse.names)
+                if fuse.booted:
+                    many = f"{fuse.booted} of {fuse.members} servers of {group} have just booted"
+                    return f"{many}, and {fuse.late} may be booting still ({names})"
                 return f"{fuse.late} of {fuse.members} servers of {group} were late at the same moment ({names})"
         return ""

@@ -179,6 +179,8 @@ class PairMachine:
         before = self.view.uptime_seen.get(oss.name)
         if before is None or before[0] != told:
             self.view.uptime_seen[oss.name] = (told, now)
+            if oss.status:
+                self.view.heartbeats.booted[oss.name] = now - oss.status.uptime_seconds
         if before is not None and before[0] != told:
             self.view.report_moved[oss.name] = now
 
