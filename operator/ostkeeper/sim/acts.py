@@ -94,11 +94,13 @@ class MountAct(Act):
     __slots__ = ("certified", "cleared")
     verb = "mount"
     order: ev.Mount
-    cleared: bool
+
+    def __init__(self, run: AgentRun, order: ev.Mount) -> None:
+        super().__init__(run, order)
+        self.cleared = False
 
     def first(self) -> None:
         """Close the descriptors of the watch."""
-        self.cleared = False
         self.run.disks.park(self.target, True)
         self.then(self.compare)
 
