@@ -78,10 +78,12 @@ class HostMachine:
         return effects
 
     def _calm(self) -> bool:
-        """Nothing is awaited but the answer to a report, and the disks are not watched closely."""
-        watch = self._last.get(ev.WatchDisks)
-        close = isinstance(watch, ev.WatchDisks) and watch.fast
-        return not (self._stopping or self._pending or self._read_op or self._reported is None or close)
+        """Nothing is awaited but the answer to a report, and the disks are watched as closely as an open nonce asks."""
+        watch, question = self._last.get(ev.WatchDisks), self.host.question
+        asked = question is not None and question.nonce.open
+        if isinstance(watch, ev.WatchDisks) and watch.fast != asked:
+            return False
+        return not (self._stopping or self._pending or self._read_op or self._reported is None)
 
     def _rests(self, event: ev.HostEvent, now: float) -> bool:
         """Whether a plan upon this event would ask for nothing, as the last one did."""
