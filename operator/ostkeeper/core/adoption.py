@@ -88,17 +88,22 @@ def answers(view: View, node: str, value: str) -> bool:
 
 
 def _assign(view: View, osts: list[OST], living: list[str], value: str, *, word: bool) -> list[Effect]:
-    """One write for all whose place is known; a target with a living child, or mounted twice, is left out."""
+    """One write for all whose place is known; a target with a living child, or mounted twice, is left out.
+
+    Upon a person's word nothing is placed while it would leave behind an assignment of which nobody knows whether it is so:
+    a server that has seen no higher epoch might mount upon that, while whoever really has it is at it.
+    """
     assert view.pair is not None
     assert view.status is not None
     epoch = max(view.status.epoch, regressed(view), view.pair.spec.adopt or 0 if word else 0) + 1
     assignments = {a.target: a for a in view.status.assignments}
     placed = []
     for ost in osts:
-        node = _place(view, ost, living)
+        node, old = _place(view, ost, living), assignments.get(ost.target)
+        if node is None and word and old is not None:
+            return []
         if node is None:
             continue
-        old = assignments.get(ost.target)
         serve = ost.spec.desired == "Mounted"
         assignments[ost.target] = Assignment(
             target=ost.target,
@@ -114,7 +119,6 @@ def _assign(view: View, osts: list[OST], living: list[str], value: str, *, word:
     if word:
         mended = tuple([_mended(c) for c in view.status.conditions])
         update = {"adopted": view.pair.spec.adopt, "active_failover": "", "conditions": mended}
-        assignments = {t: a.model_copy(update={"epoch": epoch}) for t, a in assignments.items()}
     return write_pair(
         view,
         f"adopt {', '.join(placed)}",
