@@ -200,9 +200,12 @@ def _shoot(view: View, fo: Failover, c: Campaign, feeds: tuple[Feed, ...], now: 
     why = next((why for why in (changed_device(view, fo, f) for f in feeds) if why), "") or claimed(view, fo.spec.node)
     if view.held_by(fo.spec.node):
         why = f"{fo.spec.node} was given a target meanwhile"
+    partner = verdict_of(view, fo.spec.partner, now)
+    if partner.name not in ("Healthy", "Suspect"):
+        why = why or f"{fo.spec.partner} is {partner.name}, not Healthy: {partner.sentence}"
     if why:
         return write_failover(view, fo, why, phase="Aborted")
-    if now < view.led_at + SHOT_DEADLINE:
+    if now < view.led_at + SHOT_DEADLINE or partner.name == "Suspect":
         return []
     if not 0 <= now - c.read_began <= READ_MAX_AGE:
         return read_all(view)
@@ -243,6 +246,8 @@ def _back_on(
     if view.busy:
         return []
     if status.missing:
+        if not _seen_or_silent(view, fo, c):
+            return []
         return write_failover(view, fo, "; ".join(status.missing), phase="Aborted", shots=())
     if not _together(fo, progress):
         if not view.heartbeats.renewed_since(fo.spec.node, c.on_at):
@@ -250,6 +255,16 @@ def _back_on(
         after = progress.model_copy(update={"step": progress.step + 1, "back_on": False})
         return write_failover(view, fo, f"{', '.join(map(str, feeds))} is on again", phase="Fencing", drill=after)
     return _proven(view, fo, c, progress, now)
+
+
+def _seen_or_silent(view: View, fo: Failover, c: Campaign) -> bool:
+    """Whether the server was seen alive since its power came back, or has been silent for the time-out.
+
+    Between the two its last renewal, of before the off, would pass for a sign of life: it would be taken for able, and its
+    partner shot while it lies down itself.
+    """
+    node = fo.spec.node
+    return view.heartbeats.renewed_since(node, c.on_at) or view.heartbeats.stale_for(node) >= view.timeout()
 
 
 def _proven(view: View, fo: Failover, c: Campaign, progress: DrillProgress, now: float) -> list[Effect]:
