@@ -200,13 +200,12 @@ class People:
     def _reply(self, failover: Failover) -> None:
         """First what is offered first; when the same is asked again and again, something else."""
         assert failover.status is not None
-        question = f"{failover.name} {failover.status.evidence}"
+        about = f"{failover.name} {failover.phase} "
+        question = about + failover.status.evidence
         looks = self._asked[question] = self._asked.get(question, 0) + 1
         if looks == 1 or looks % PATIENCE == 0:
-            self.answer(self._advice(failover, self._times(failover.name)), failover)
-
-    def _times(self, name: str) -> int:
-        return sum(1 for question in self._asked if question.startswith(f"{name} "))
+            times = sum(1 for asked in self._asked if asked.startswith(about))
+            self.answer(self._advice(failover, times), failover)
 
     def _advice(self, failover: Failover, times: int) -> Answer:
         if failover.spec.type in ORDERLY:
