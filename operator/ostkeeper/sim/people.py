@@ -138,6 +138,13 @@ class People:
 
         self._world.store.edit(kind, key, change, WHO)
 
+    def apply(self) -> None:
+        """Whatever was declared and is not there, as from Git: a backup may have brought a deletion back."""
+        site = self._world.site
+        for declared in (*site.devices, *site.osts, *site.pairs):
+            if self._world.store.find(type(declared), declared.key) is None:
+                self.create_again(declared)
+
     def create_again(self, obj: Resource) -> None:
         """As from Git: the spec, and nothing else."""
         self._world.store.create(obj.model_copy(update={"metadata": _bare(obj.metadata)}), WHO)

@@ -119,6 +119,7 @@ def mend(world: World) -> None:
     for fault in tuple(world.open_faults):
         end(world, fault)
     world.repair()
+    world.people.apply()
     world.people.help()
 
 
