@@ -62,3 +62,15 @@ def test_without_the_uptimes_a_late_leader_would_shoot_servers_in_post(monkeypat
         site.power_on(BOOTS_FOR, change)
         shot += site.shot()
     assert shot
+
+
+def test_server_that_a_new_leader_saw_alive_is_fenced_however_lately_the_others_booted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site(monkeypatch, pairs=4, fresh=4, seed=3)
+    site.power_on(60.0, 30.0)
+    site.run(90.0)
+    assert len([at for at in site.beats.booted.values() if site.clock.now - at < 300.0]) == 8
+    happen(site.worlds[1], "oss3 loses its mains")
+    site.run(150.0)
+    assert site.shot() == ["oss3"]

@@ -165,7 +165,8 @@ class Heartbeats:
         It opens above the larger of two and ten percent. It closes once the rest has been fresh again for FUSE_REST; or,
         with no more than that number still missing, once nobody has come back for FUSE_PATIENCE: a site that powers on
         passes every number on its way, and whoever boots last is not dead. A leader that was not there to see it open takes
-        the uptimes of those that are back for it: so many have booted lately that they were missing together.
+        the uptimes of those that are back for it: so many have booted lately that they were missing together, and somebody
+        whom it has not seen alive may be booting still.
         """
         late: dict[str, list[str]] = {}
         back: dict[str, list[float]] = {}
@@ -185,17 +186,22 @@ class Heartbeats:
                 self.fuses[group] = Fuse(now, len(missing), size, tuple(missing[:6]), len(missing))
             elif group in self.fuses:
                 self._may_close(group, len(missing), now)
-            elif missing and len(boots) > limit:
+            elif len(boots) > limit and any(not self._moved(name) for name in missing):
                 found = Fuse(max(boots), len(missing), size, tuple(missing[:6]), len(missing), len(boots))
                 self.fuses[group] = found
                 self._may_close(group, len(missing), now)
         for group in [g for g in self.fuses if g not in members]:
             del self.fuses[group]
 
+    def _moved(self, node: str) -> bool:
+        """Whether the server was seen alive in this term."""
+        pulse = self.pulses.get(node)
+        return pulse is not None and pulse.moved
+
     def _booted_lately(self, node: str, now: float) -> float | None:
         """When a server booted that is back, if a leader of so short a time cannot have seen by itself that it was missing."""
-        pulse, booted = self.pulses.get(node), self.booted.get(node)
-        if booted is None or pulse is None or not pulse.moved or now - self.started > FUSE_PATIENCE:
+        booted = self.booted.get(node)
+        if booted is None or not self._moved(node) or now - self.started > FUSE_PATIENCE:
             return None
         return booted if now - booted < FUSE_PATIENCE else None
 
