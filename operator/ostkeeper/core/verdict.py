@@ -22,6 +22,10 @@ DISK_LAG = 15.0
 """Seconds for which a disk may read Advancing after its writer's death: twice MMP's update interval of 5 s, and a report."""
 
 
+UPTIME_GRAIN = 1.0
+"""Uptimes are told in whole seconds: a boot may have begun so much earlier than they say."""
+
+
 class Life(enum.StrEnum):
     """What one witness says: seen just now, overdue, not seen for the time-out, or it cannot say."""
 
@@ -259,7 +263,7 @@ def _absent(view: View, node: str, partner: str, now: float) -> bool:
     report, seen = view.report(partner), view.uptime_seen.get(partner)
     if report is None or seen is None:
         return not moved and _within(view, view.led_at + limit, now)
-    booted = seen[1] - report.uptime_seconds
+    booted = seen[1] - report.uptime_seconds - UPTIME_GRAIN
     if pulse is not None and moved and pulse.changed_at > booted:
         return False
     return _within(view, booted + limit, now)
