@@ -273,15 +273,24 @@ def _watch_server(view: View, node: str, now: float) -> list[Effect]:
         reasons = view.trust[-1][1]
         view.suspicions[node] = Suspicion(suspicion.since, not reasons, reasons)
     if view.heartbeats.stale_for(node) < view.timeout():
-        silent_at = view.heartbeats.seen_at(node) + view.timeout()
-        if now < silent_at:
-            view.wake_by(silent_at + 0.001)
-        elif now >= view.prove_at:
-            view.prove_at = now + PROVE_EVERY
-            view.wake_by(view.prove_at)
-            effects.append(ProveWatch())
-        else:
-            view.wake_by(view.prove_at)
+        effects += _prove(view, node, now)
+    return effects
+
+
+def _prove(view: View, node: str, now: float) -> list[Effect]:
+    """Ask for proof of the watch where a decision about a late server waits for it: at the time-out, and before that for as
+    long as its partner was not heard to outlive it, since a renewal is dated by the proof that was seen before it."""
+    silent_at = view.heartbeats.seen_at(node) + view.timeout()
+    if now < silent_at:
+        view.wake_by(silent_at + 0.001)
+        pulse, partner = view.heartbeats.pulses.get(node), view.pair.partner_of(node) if view.pair else ""
+        if pulse is None or not pulse.moved or view.outlived(node, partner):
+            return []  # nobody whom this leader saw alive is missed, or all is heard
+    effects: list[Effect] = []
+    if now >= view.prove_at:
+        view.prove_at = now + PROVE_EVERY
+        effects.append(ProveWatch())
+    view.wake_by(view.prove_at)
     return effects
 
 
