@@ -16,7 +16,6 @@ import pytest
 from core import test_properties as properties
 from core.drawn import caught
 from core.test_crash_after_every_write import RUNS, end_of, start
-from ostkeeper.api.osspair import ReleasedWarrant
 from ostkeeper.core import (
     able,
     blocked,
@@ -35,6 +34,7 @@ from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.pair import PairMachine
 from ostkeeper.core.verdict import Life, Witnesses
 from ostkeeper.core.view import View
+from ostkeeper.sim.broken import any_release
 from ostkeeper.sim.mutants import Patch, at_work
 
 pytestmark = pytest.mark.scenario
@@ -161,19 +161,6 @@ def _any_lease(_: Any) -> Any:
     return lambda version, than: True
 
 
-def _any_release(_: Any) -> Any:
-    """A release of an earlier epoch counts."""
-
-    def released(view: Any, a: Any) -> Any:
-        report = view.target_report(a.node, a.target)
-        done = report.released if report else None
-        if a.intent != "Release" or done is None:
-            return None
-        return ReleasedWarrant(node=a.node, epoch=a.epoch, dirty=done.dirty)
-
-    return released
-
-
 def _silence_is_death(right: Any) -> Any:
     """Whose heartbeat is silent has failed."""
 
@@ -227,7 +214,7 @@ MUTANTS: dict[str, tuple[Catches, tuple[Patch, ...]]] = {
     "told-again": (AGAIN, ((mirror, "same", _again_and_again),)),
     "any-report": (PAST, ((View, "report", _any_report),)),
     "any-lease": (PAST, ((heartbeats, "newer", _any_lease),)),
-    "any-release": (PAST, ((orderly, "released", _any_release),)),
+    "any-release": (PAST, ((orderly, "released", any_release),)),
     "silence-is-death": (WELL, ((verdict, "judge", _silence_is_death),)),
     "unknown-is-dead": (WELL, ((verdict, "_disk", _unknown_is_stale), (verdict, "_network", _unknown_is_stale))),
     "asks-no-partner": (
