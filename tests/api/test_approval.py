@@ -11,8 +11,16 @@ pytestmark = pytest.mark.contract
 WAYS: dict[str, list[Json]] = {
     "AwaitingApproval": [{"phase": "AwaitingApproval", "evidence": "e1"}],
     "Holding": [{"phase": "Holding", "evidence": "e1"}],
-    "Blocked": [{"phase": "Holding"}, {"phase": "Blocked", "evidence": "e1", "holdEpoch": 9}],
-    "Blocked before the Hold": [{"phase": "Holding"}, {"phase": "Blocked", "evidence": "e1", "holdEpoch": 0}],
+    "Blocked": [
+        {"phase": "Holding"},
+        {"phase": "Fencing", "holdEpoch": 9},
+        {"phase": "Blocked", "evidence": "e1", "holdEpoch": 9},
+    ],
+    "Blocked before the Hold": [
+        {"phase": "Holding"},
+        {"phase": "Fencing", "holdEpoch": 0},
+        {"phase": "Blocked", "evidence": "e1", "holdEpoch": 0},
+    ],
     "Aborted": [{"phase": "AwaitingApproval", "evidence": "e1"}, {"phase": "Aborted"}],
 }
 

@@ -87,7 +87,7 @@ async def test_answer_to_evidence_that_has_changed_since_is_refused(plane: Contr
 async def test_on_call_reads_what_is_missing_and_confirms_the_death(plane: ControlPlane) -> None:
     missing = ["level bmc: bmc-oss1 is UNKNOWN: no answer", "another line"]
     blocked = {"phase": "Blocked", "evidence": "e2", "holdEpoch": 43, "missing": missing}
-    await put(plane, FAILOVER, {"phase": "Holding", "evidence": "e1"}, blocked)
+    await put(plane, FAILOVER, {"phase": "Holding", "evidence": "e1"}, {"phase": "Fencing", "holdEpoch": 43}, blocked)
     assert await typed(plane, script("Blocked", ".status.missing")) == "\n".join(missing) + "\n"
     await typed(plane, script("Blocked", '"answer":"ConfirmDead"'))
     approval = (await spec(plane, "failover", "pair-a-42"))["approval"]

@@ -10,7 +10,7 @@ from ostkeeper.sim.soak import run_chunk
 
 pytestmark = pytest.mark.sim
 
-RUNS = int(os.environ.get("OSTKEEPER_SIM_RUNS", "8000"))
+RUNS = int(os.environ.get("OSTKEEPER_SIM_RUNS", "6000"))
 """Seeds 1 to this one, the same in every `make test`."""
 CHUNKS = 40
 PARTS = Path(__file__).parents[2] / "build" / "sim"

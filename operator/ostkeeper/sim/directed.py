@@ -89,8 +89,8 @@ NIGHTS: tuple[Directed, ...] = (
         "Holding>Aborted",
         BMC,
         _at(1.0, "host-hangs", "oss1", until=20.3),
-        _at(9.0, "api-slow", until=16.3),
-        _at(12.3, "leader-dies", until=13.3),
+        _at(9.27, "api-slow", until=12.8),
+        _at(10.8, "leader-dies", until=11.8),
     ),
     _night(
         "Failover",

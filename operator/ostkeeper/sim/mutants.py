@@ -167,7 +167,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "mounts-unprepared": Mutant(
         "neither a fresh read nor the store is waited for",
-        nights.dies,
+        nights.moved,
         ((hosttargets, "_prepared", broken.prepared_at_once),),
     ),
     "clears-uncertified": Mutant(
@@ -207,7 +207,7 @@ MUTANTS: dict[str, Mutant] = {
         ((pair.PairMachine, "_beaten", broken.beats_unheard),),
     ),
     "mounts-on-a-cached-read": Mutant(
-        "it mounts on the pair as its watch showed it", nights.dies, ((hosttargets, "_prepared", broken.cached_pair),)
+        "it mounts on the pair as its watch showed it", nights.moved, ((hosttargets, "_prepared", broken.cached_pair),)
     ),
     "shoots-on-a-cached-read": Mutant(
         "it shoots without a quorum read", nights.dies, ((fencing, "shoot", broken.never_read),)
