@@ -100,9 +100,8 @@ def _same_pair(old: OSSPair, new: OSSPair) -> bool:
     a, b = old.status, new.status
     if a is None or b is None or old.key != new.key:
         return False
-    return (a.epoch, a.nonce, a.boards) == (b.epoch, b.nonce, b.boards) and (
-        a.assignments == b.assignments and old.spec == new.spec
-    )
+    read = (a.epoch, a.nonce, a.boards, a.assignments, old.spec)
+    return read == (b.epoch, b.nonce, b.boards, b.assignments, new.spec)
 
 
 def _reading(host: Host, new: ev.Reading, now: float) -> bool:
@@ -111,7 +110,7 @@ def _reading(host: Host, new: ev.Reading, now: float) -> bool:
     if target is None:
         return False
     old, question = target.reading, host.question
-    if old is None or now > old.began + STALLED_AFTER or not _alike(old, new):
+    if old is None or now > old.began + STALLED_AFTER or _told(old) != _told(new):
         return True
     if question is not None and old.began < question.seen_at:
         return True  # the first one that the answer may tell of
@@ -121,16 +120,8 @@ def _reading(host: Host, new: ev.Reading, now: float) -> bool:
     return question is not None and old.moves != new.moves and new.target not in moved
 
 
-def _alike(old: ev.Reading, new: ev.Reading) -> bool:
-    if (old.ok, old.activity, old.mark, old.uuid) != (new.ok, new.activity, new.mark, new.uuid):
-        return False
-    if old.activity == "Still" and old.digest != new.digest:
-        return False
-    return (old.ordinary, old.mmp_enabled, old.file_system_errors, old.label, old.error, old.update_interval) == (
-        new.ordinary,
-        new.mmp_enabled,
-        new.file_system_errors,
-        new.label,
-        new.error,
-        new.update_interval,
-    )
+def _told(reading: ev.Reading) -> tuple[object, ...]:
+    """All that a reading says but its date and its counts; of the block itself only where it stands still."""
+    block = reading.digest if reading.activity == "Still" else ""
+    disk = (reading.uuid, reading.label, reading.mmp_enabled, reading.update_interval, reading.file_system_errors)
+    return (reading.ok, reading.error, reading.activity, reading.mark, block, reading.ordinary, *disk)
