@@ -2,7 +2,7 @@
 
 import pytest
 
-from e2e.world import E2E, e2e_world
+from e2e.world import E2E, LOOK_AGAIN, e2e_world
 from ostkeeper.api.failover import Failover
 from ostkeeper.testbed.controlplane import ControlPlaneError
 from waiting import wait_for_async
@@ -40,7 +40,7 @@ async def test_answer_lapses_and_nothing_moves_before_one_that_stands() -> None:
         again = await changed_evidence(w, asked.name, old)
         assert again.status is not None
         assert again.status.asked > asked.status.asked
-        with pytest.raises(ControlPlaneError, match="things have changed since you looked"):
+        with pytest.raises(ControlPlaneError, match=LOOK_AGAIN):
             await w.answer(asked.name, "Failover", evidence=old)
 
         await w.patch("osspair", "pair-a", {"spec": {"maintenance": ["oss2"]}})
