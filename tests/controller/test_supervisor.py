@@ -180,7 +180,7 @@ async def test_new_machine_is_shown_its_claims_first_and_the_leadership_last() -
         made.supervisor.node(NodeState("oss1", "True", "1"))
         made.supervisor.node(NodeState("elsewhere", "True", "1"))
         made.show_all()
-        assert await made.written("led t1") == [*GREETING, "node oss1", "PoliciesTried", "led t1"]
+        assert await made.written("led t1.2") == [*GREETING, "node oss1", "PoliciesTried", "led t1.2"]
 
 
 async def test_claims_come_before_the_object_that_they_are_about() -> None:
@@ -232,11 +232,13 @@ async def test_broken_machine_is_told_of_and_replaced_by_one_that_knows_all_that
     async with house() as made:
         made.supervisor.led("t1")
         made.show_all()
-        await made.written("led t1")
+        await made.written("led t1.2")
         made.diaries[0].breaks_on = lambda event: isinstance(event, Beaten)
         made.heartbeats.seen(Beat("oss1", "boot-1", "7"), 1.0)
         made.supervisor.beaten(Beat("oss1", "boot-1", "7"))
-        assert await made.written("led t1", 1) == [*GREETING, "beaten oss1", "led t1"]
+        assert await made.written("led t1.3", 1) == [*GREETING, "beaten oss1", "led t1.3"], (
+            "its nonces are not the old ones"
+        )
         (tell,) = made.told.told
         assert (tell.reason, tell.uid, tell.type) == ("MachineBroken", "uid-OSSPair-pair-a", "Warning")
         assert "a bug of ours" in tell.message
@@ -257,9 +259,9 @@ async def test_deleted_pair_ends_its_task_and_leaves_the_fuse_and_the_budget() -
         assert made.heartbeats.servers == {}
         assert made.heartbeats.out == {}
         made.show(OSSPair, good.pair())
-        said = await made.written("led t1", 1)
+        said = await made.written("led t1.2", 1)
         assert said[0] == "claims"
-        assert "led t1" not in made.diaries[0].short()
+        assert "led t1.1" not in made.diaries[0].short()
 
 
 async def test_fuse_does_not_count_servers_in_maintenance_or_certified_dead() -> None:
@@ -313,7 +315,7 @@ async def test_end_of_the_leadership_is_told_to_all_and_starts_no_clock() -> Non
         assert isinstance(made.diaries[0].events[-1], Deposed)
         assert made.heartbeats.started == started
         made.supervisor.led("t2")
-        await made.written("led t2")
+        await made.written("led t2.1")
         assert made.heartbeats.started > started
 
 
@@ -323,14 +325,14 @@ async def test_restored_etcd_forgets_the_leases_and_begins_a_term_of_its_own() -
         made.show_all()
         await made.written(GREETING[-1])
         made.supervisor.led("t1")
-        await made.written("led t1")
+        await made.written("led t1.1")
         made.heartbeats.seen(Beat("oss1", "boot-1", "900"), 1.0)
         made.supervisor.went_back()
-        await made.written("led t1.1")
+        await made.written("led t1.2")
         made.heartbeats.seen(Beat("oss1", "boot-1", "20"), 2.0)
         assert made.heartbeats.seen(Beat("oss1", "boot-1", "21"), 3.0), "a renewal after the restore counts"
         made.supervisor.went_back()
-        await made.written("led t1.2")
+        await made.written("led t1.3")
 
 
 async def test_restored_etcd_makes_no_leader_of_one_that_does_not_lead() -> None:

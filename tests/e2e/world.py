@@ -128,7 +128,11 @@ class E2E:
         async def taken() -> bool:
             fo = await self.failover(name)
             assert fo.status is not None, f"{name} asks nothing yet"
-            approval = {"answer": word, "evidence": evidence or fo.status.evidence, "note": note or "seen on the console"}
+            approval = {
+                "answer": word,
+                "evidence": evidence or fo.status.evidence,
+                "note": note or "seen on the console",
+            }
             try:
                 await self.patch("failover", name, {"spec": {"approval": approval}}, user=user)
             except ControlPlaneError as e:

@@ -81,7 +81,7 @@ class Supervisor:
         """The pairs that name a server: one, where nothing is wrong."""
         self._nodes: dict[str, NodeState] = {}
         self._term = ""
-        self._returns = 0
+        self._begun = 0
         self._policies: PoliciesTried | None = None
         self.problems: tuple[Problem, ...] = ()
         """What is wrong, as last looked for."""
@@ -143,7 +143,7 @@ class Supervisor:
         """This operator leads: all clocks start again."""
         self._term = term
         self.heartbeats.restart(self._clock.monotonic())
-        self._broadcast(Led(term))
+        self._broadcast(Led(self._begin()))
 
     def went_back(self) -> None:
         """etcd was restored: what was seen may be newer than what is. Forget the leases, and begin as a new leader does.
@@ -152,8 +152,12 @@ class Supervisor:
         """
         self.heartbeats.pulses.clear()
         if self._term:
-            self._returns += 1
-            self.led(f"{self._term.partition('.')[0]}.{self._returns}")
+            self.led(self._term)
+
+    def _begin(self) -> str:
+        """What a machine is to call the term: never the same twice, since a machine that begins anew counts its nonces anew."""
+        self._begun += 1
+        return f"{self._term}.{self._begun}"
 
     def deposed(self) -> None:
         """This operator does not lead any more."""
@@ -262,7 +266,7 @@ class Supervisor:
         if self._policies:
             running.inbox.put_nowait(self._policies)
         if self._term:
-            running.inbox.put_nowait(Led(self._term))
+            running.inbox.put_nowait(Led(self._begin()))
 
     def _facts(self, pair: OSSPair) -> list[Event]:
         beats = [self.heartbeats.pulses[name].beat for name in pair.servers if self.heartbeats.known(name)]

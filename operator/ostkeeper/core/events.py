@@ -158,7 +158,7 @@ class Led:
     """This operator became the leader. All clocks start again."""
 
     term: str
-    """Names this term; never used twice. Part of each nonce."""
+    """Names this term for one machine in one of its lives; never used twice. Part of each nonce."""
 
 
 @dataclass(frozen=True, slots=True)

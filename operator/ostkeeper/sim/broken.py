@@ -351,3 +351,10 @@ def dead_when_asked(right: Any) -> Any:
         return write_failover(view, fo, "confirmed", phase="Relocating", certificate=fencing.seal(dead))
 
     return awaiting
+
+
+def same_name(right: Any) -> Any:
+    def begin(self: Any) -> str:
+        return str(self.election.term)
+
+    return begin

@@ -11,9 +11,9 @@ from random import Random
 from ostkeeper.sim.config import Config, draw_config, pair_name, servers_of
 from ostkeeper.sim.faults import KINDS, Fault
 
-NIGHT = 45.0
+NIGHT = 30.0
 """Faults begin within so many seconds."""
-LONGEST = 45.0
+LONGEST = 30.0
 """And last so many at most, unless they last until the end of the night."""
 
 WEIGHTS: dict[str, int] = {
@@ -39,6 +39,7 @@ WEIGHTS: dict[str, int] = {
     "mounts-fail": 3,
     "umounts-hang": 3,
     "hand-mount": 2,
+    "e2fsck": 3,
     "cut": 14,
     "cut-one-way": 5,
     "device-silent": 6,
@@ -56,6 +57,7 @@ WEIGHTS: dict[str, int] = {
     "operator-restarts": 2,
     "leader-dies": 5,
     "leader-pauses": 8,
+    "machine-breaks": 4,
     "api-down": 5,
     "api-slow": 4,
     "answers-lost": 5,
@@ -93,6 +95,7 @@ EDITS = (
     "{pair}.mode=Automatic",
     "{pair}.paused=true",
     "{pair}.maintenance={host}",
+    "{pair}.adopt=what was seen",
     "{pair}.mmp=Wait",
     "{pair}.heartbeat=4s",
     "{ost}.desired=Unmounted",
@@ -104,7 +107,7 @@ EDITS = (
 )
 
 
-NIGHTS = 10
+NIGHTS = 20
 """Seeds that share a world: it has to come to rest but once for all of them (`days`)."""
 
 
@@ -140,7 +143,7 @@ def fits(kind: str, beside: Iterable[str]) -> bool:
 def _excludes(kind: str, other: str) -> bool:
     if kind in BLINDING:
         return other in FREEZING or other in BLINDING
-    if kind == "hand-mount":
+    if kind in ("hand-mount", "e2fsck"):
         return other in FROZEN
     return kind == "etcd-restored" and (other in FORGETTING or other == "etcd-restored")
 
@@ -188,6 +191,8 @@ def _subject(random: Random, config: Config, subject: str) -> str:
             return random.choice(devices_of(config))
         case "operator":
             return random.choice(operators_of(config))
+        case "pair":
+            return pair_name(random.randrange(config.pairs))
         case "target":
             return f"scratch-OST{random.randrange(config.pairs * config.targets):04x}"
         case _:

@@ -10,7 +10,8 @@ Outside of the fault model, because no operator could see it; no seeded run comb
   what lies about it is caught by whatever moves, and here nothing does.
 * A person's ConfirmDead for a server that has power, under the same circumstances. The word stands in for the power
   reading; the disk, the heartbeat and the network still veto it, as far as they can move.
-* A person who mounts by hand, past the agent, while the owner's MMP stands still. The kernel's own MMP is all there is then.
+* A person who mounts, or runs e2fsck, by hand, past the agent, while the owner's MMP stands still. The kernel's own MMP is
+  all there is then.
 * etcd restored from a backup while an agent has lost its state file, too: then nobody knows of the higher epoch.
 * An array that lands writes later than `settle`; clocks that run wrong by over half a percent.
 """
@@ -29,7 +30,7 @@ class Kind:
 
     name: str
     sentence: str
-    """As people say it; {host}, {device}, {operator}, {target}, {object}, {a} and {b} are filled in, in this order."""
+    """As people say it; {host}, {device}, {operator}, {pair}, {target}, {object}, {a} and {b} are filled in, in this order."""
     lasts: bool = False
     """It goes on until it is ended; else it happens once."""
     ended: str = ""
@@ -118,6 +119,7 @@ _KINDS = (
     Kind("operator-restarts", "operator {operator} restarts"),
     Kind("leader-dies", "the leader dies", True, "the leader starts again"),
     Kind("leader-pauses", "the leader is paused", True, "the leader goes on"),
+    Kind("machine-breaks", "the machine of {pair} breaks"),
     # the API server
     Kind("api-down", "the API server is down", True, "the API server is up"),
     Kind("api-slow", "the API server is slow", True, "the API server is quick again"),

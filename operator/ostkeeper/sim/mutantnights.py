@@ -230,3 +230,11 @@ def answered_unread(random: Random) -> tuple[Config, tuple[Fault, ...]]:
         Fault("host-panics", 1.0, 70.0, ("oss1",)),
         Fault("agent-pauses", at, at + 3.0, ("oss2",)),
     )
+
+
+def breaks_while_it_shoots(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server dies, and the pair's machine breaks and begins anew while it gathers its proofs."""
+    return Config(levels="bmc"), (
+        Fault("host-panics", 1.0, 80.0, ("oss1",)),
+        Fault("machine-breaks", _at(random, 10, 15), None, ("pair-a",)),
+    )

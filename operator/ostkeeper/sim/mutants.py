@@ -33,7 +33,7 @@ from ostkeeper.core import (
     permission,
 )
 from ostkeeper.core.campaign import Rounds
-from ostkeeper.sim import acts, broken, diskwatch, power
+from ostkeeper.sim import acts, broken, diskwatch, power, process
 from ostkeeper.sim import mutantnights as nights
 from ostkeeper.sim.acts import MountAct
 from ostkeeper.sim.mutantnights import Night
@@ -253,6 +253,11 @@ MUTANTS: dict[str, Mutant] = {
     "does-not-settle": Mutant("settle is not waited for", nights.dies, ((fencing, "_certify", broken.unsettled),)),
     "takes-any-answer": Mutant(
         "an answer to an earlier nonce counts", nights.answered_unread, ((fencing, "disk_proofs", broken.any_nonce),)
+    ),
+    "asks-the-same-again": Mutant(
+        "a machine that begins anew in the same term asks what was asked before it",
+        nights.breaks_while_it_shoots,
+        ((process.Process, "_begin", broken.same_name),),
     ),
     "forgets-late-shots": Mutant(
         "power comes back while an off may be on its way",

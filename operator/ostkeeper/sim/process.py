@@ -96,9 +96,7 @@ class Process:
         self.seats: dict[str, Seat] = {}
         self._lines: dict[str, Line] = {}
         self._nodes: dict[str, e.NodeState] = {}
-        self._terms = self._returns = 0
-        self._term = ""
-        """As the machines were told: with a count of the times that history went back."""
+        self._terms = self._begun = 0
         self._awaking: list[tuple[list[str], e.Event]] | None = None
         """While a standby wakes: what it is shown, to be told after the claims."""
         self.election = Election(token, habits.terms, self._name_term, self._led, self._deposed)
@@ -164,19 +162,22 @@ class Process:
         self._subscription.wake()
         awoken, self._awaking = self._awaking, None
         self._look(awoken)
-        self._begin_term(term)
+        self._begin_term()
         self.canary.start()
         self.prober.attend()
 
-    def _begin_term(self, term: str) -> None:
-        self._term = term
+    def _begin_term(self) -> None:
         self.heartbeats.restart(self.now())
-        self._broadcast(e.Led(term))
+        self._broadcast(e.Led(self._begin()))
+
+    def _begin(self) -> str:
+        """What a machine is to call the term: never the same twice, since a machine that begins anew counts its nonces anew."""
+        self._begun += 1
+        return f"{self.election.term}.{self._begun}"
 
     def _deposed(self, why: str) -> None:
         if self.world.trace:
             self.world.trace(self.name, f"leads no longer: {why}")
-        self._term = ""
         self.canary.stop()
         self.prober.stop()
         self._broadcast(e.Deposed())
@@ -196,9 +197,8 @@ class Process:
     def went_back(self) -> None:
         """etcd was restored: what was seen may be newer than what is. Forget the leases, begin a new term, list anew."""
         self.heartbeats.pulses.clear()
-        if self._term:
-            self._returns += 1
-            self._begin_term(f"{self._term.partition('.')[0]}.{self._returns}")
+        if self.election.term:
+            self._begin_term()
         self._subscription.relist()
 
     # --- what the watches say
@@ -310,8 +310,8 @@ class Process:
             for event in self._facts(pair):
                 self._tell(seat, event)
         self._tell(seat, e.PoliciesTried(self._habits.policies))
-        if self._term:
-            self._tell(seat, e.Led(self._term))
+        if self.election.term:
+            self._tell(seat, e.Led(self._begin()))
 
     def _facts(self, pair: OSSPair) -> list[e.Event]:
         beats = [self.heartbeats.pulses[name].beat for name in pair.servers if self.heartbeats.known(name)]
@@ -358,6 +358,15 @@ class Process:
 
     def _break(self, seat: Seat, error: Exception) -> None:
         self._habits.broken(f"{self.name}, pair {seat.key}", error)
+        self._replace(seat)
+
+    def fall_over(self, key: str) -> None:
+        """A bug of ours breaks a pair's machine, if there is one now: nobody knows what it knew, and a fresh one starts soon."""
+        seat = self.seats.get(key)
+        if seat is not None and seat.machine is not None:
+            self._replace(seat)
+
+    def _replace(self, seat: Seat) -> None:
         if seat.performer:
             seat.performer.close()
         seat.machine = None
