@@ -364,11 +364,10 @@ _APPROVAL = (
     Rule(
         rule=f"{_UNCHANGED} || self.spec.approval.answer == 'Dismiss'"
         f" || (self.spec.approval.answer == 'Failback' && self.spec.type in {_list(ORDERLY)})"
-        " || (self.spec.approval.answer == 'Failover' && self.spec.type in ['Failover', 'Switchover'])"
-        " || (self.spec.approval.answer in ['Restart', 'ConfirmDead'] && self.spec.type == 'Failover')",
+        " || (self.spec.approval.answer in ['Failover', 'Restart', 'ConfirmDead'] && self.spec.type == 'Failover')",
         path=".spec.approval.answer",
-        message="is none for this type: Failback for orderly moves, Failover to move a target or a dead server's,"
-        " Restart and ConfirmDead for type Failover",
+        message=f"is none for this type: Failback for {' and '.join(ORDERLY)}; Failover, Restart and ConfirmDead,"
+        " which all shoot, for type Failover",
     ),
 )
 FAILOVER = (*_IDENTITY, *_PHASE, *_PROOF, *_APPROVAL)
