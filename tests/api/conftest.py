@@ -39,6 +39,10 @@ async def _make_ready(plane: ControlPlane) -> None:
     await wait_for_async(
         lambda: _probe_is_refused(plane), 30, "admission policies come into force a moment after apply"
     )
+    await _create_question(plane)
+    await wait_for_async(
+        lambda: _name_is_filled_in(plane), 30, "the mutating policy learns of the CRD a moment later than the others"
+    )
 
 
 async def _probe_is_refused(plane: ControlPlane) -> bool:
