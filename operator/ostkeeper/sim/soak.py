@@ -132,13 +132,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="the first (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one a processor")
     parser.add_argument("--out", type=Path, default=Path("build/sim.json"), help="default: %(default)s")
-    parser.add_argument("--no-mutants", action="store_true", help="do not hunt mutants")
+    parser.add_argument("--nights-only", action="store_true", help="neither hunt mutants nor play the directed nights")
     given = parser.parse_args()
     figures = soak(given.runs, given.seed, given.processes, Progress(given.runs))
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    add(figures.transitions, directed_steps())
-    if not given.no_mutants:
+    if not given.nights_only:
+        add(figures.transitions, directed_steps())
         figures.mutants = hunt_all(given.processes)
     write(figures, given.out)
     print("\n".join(told(figures)))
