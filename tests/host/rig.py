@@ -98,6 +98,13 @@ def oss(node: str, **status: Any) -> OSS:
     )
 
 
+class Eager(HostMachine):
+    """Plans on every event."""
+
+    def _rests(self, event: ev.HostEvent, now: float) -> bool:
+        return False
+
+
 @dataclass
 class Rig:
     """One machine and the world around it."""

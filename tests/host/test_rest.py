@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 
+from host.rig import Eager
 from ostkeeper.core import hostevents as ev
 from ostkeeper.core import hostsigns
 from ostkeeper.core.host import HostMachine
@@ -17,13 +19,6 @@ pytestmark = pytest.mark.sim
 
 SAME_MOMENT = 1e-6
 """Seconds: one wake reckoned from two plans may differ by a rounding."""
-
-
-class Eager(HostMachine):
-    """Plans on every event."""
-
-    def _rests(self, event: ev.HostEvent, now: float) -> bool:
-        return False
 
 
 class Twins(HostMachine):
@@ -55,6 +50,10 @@ class Twins(HostMachine):
         return rests
 
 
+LATE = 130
+"""The first night in which a mount is refused because a disk does not answer, and nothing else is new."""
+
+
 def _differ(first: int, beyond: int) -> str:
     """What the first difference in these nights was; empty: there was none."""
     for seed in range(first, beyond):
@@ -76,15 +75,23 @@ def _nothing(*_: object) -> bool:
     return False
 
 
-def _always(*_: object) -> bool:
-    return True
+def _never(*_: object) -> float:
+    return math.inf
 
 
 @pytest.mark.parametrize(
     ("name", "broken"),
-    [("_reading", _nothing), ("_object", _nothing), ("_at_rest", _always)],
+    [
+        ("tells_ages", _nothing),
+        ("_under_way", _nothing),
+        ("ages_at", _never),
+        ("lapses_at", _never),
+        ("_reading", _nothing),
+        ("_object", _nothing),
+        ("_table", _nothing),
+    ],
 )
-def test_skipping_too_much_is_found(name: str, broken: Callable[..., bool], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipping_too_much_is_found(name: str, broken: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agents, "HostMachine", Twins)
     monkeypatch.setattr(hostsigns, name, broken)
-    assert "AssertionError" in _differ(1, 21)
+    assert "AssertionError" in (_differ(LATE, LATE + 1) if name == "tells_ages" else _differ(1, 21))

@@ -39,7 +39,9 @@ class HostMachine:
         self.wake_at = math.inf
         """When a Tick is due. It may be early, and then changes nothing; it is never late."""
         self._rested = False
-        """The last plan asked for nothing that it would ask for again, and left the server at rest."""
+        """A second plan after the last one would do nothing, until something changes (`hostsigns`)."""
+        self._planned_at = self._named_at = self._lapses_at = math.inf
+        """When the last plan was made; the second that it named for the next; from when on it is made upon any event."""
         self._news = False
         """A plan was made while a report was under way: there may be more to report."""
         self._ops = 0
@@ -70,24 +72,32 @@ class HostMachine:
                 hostview.take(self.host, event, now)
         if rests:
             return []
-        self.wake_at, self._began = math.inf, min(self._began, now)
         self._news, answer = self._report_op != 0, self.host.answer
-        effects = self._leaving(list(self._plan(now)), now)
-        alike = self.host.answer is answer  # else: what was answered may be adopted next
-        self._rested = alike and self._calm() and all(map(hostsigns.lasting, effects)) and hostsigns.at_rest(self.host)
+        self._planned_at, self._named_at, self._began = now, math.inf, min(self._began, now)
+        asked = list(self._plan(now))
+        effects = self._leaving(asked, now)
+        self._rested = effects == asked and self._left_nothing(self.host.answer is not answer, now)
+        self.wake_at = min(self._named_at, hostsigns.ages_at(self.host, now))
+        self._lapses_at = hostsigns.lapses_at(self.host, now)
         return effects
 
-    def _calm(self) -> bool:
-        """Nothing is awaited but the answer to a report, and the disks are watched as closely as an open nonce asks."""
-        watch, question = self._last.get(ev.WatchDisks), self.host.question
-        asked = question is not None and question.nonce.open
-        if isinstance(watch, ev.WatchDisks) and watch.fast != asked:
+    def _left_nothing(self, answered: bool, now: float) -> bool:
+        """After a plan: whether the next one, on the same host, would do nothing. `answered`: the last one gave an answer."""
+        host, watch = self.host, self._last.get(ev.WatchDisks)
+        if self._stopping or hostsigns.tells_ages(host, now):
             return False
-        return not (self._stopping or self._pending or self._read_op or self._reported is None)
+        if isinstance(watch, ev.WatchDisks) and watch.fast != self._fast():
+            return False
+        foreign = any(target.mounts and host.record(target.name) is None for target in host.targets.values())
+        return not (answered and foreign)  # what is mounted, and was said to be, may be adopted
 
     def _rests(self, event: ev.HostEvent, now: float) -> bool:
-        """Whether a plan upon this event would ask for nothing, as the last one did."""
-        if not self._rested or now >= self.wake_at:
+        """Whether a plan upon this event would ask for nothing: then the last one holds."""
+        if not self._rested or now >= self._named_at or now >= self._lapses_at:
+            return False
+        if now >= self.wake_at:
+            self.wake_at = min(self._named_at, hostsigns.ages_at(self.host, self._planned_at))
+        if now >= self.wake_at:
             return False
         if isinstance(event, ev.Reported):
             return event.ok and not self._news
@@ -205,15 +215,13 @@ class HostMachine:
             yield from self._targets(now)
         self._age_peer(now)
         host.answer = nonces.answer(host, now)
-        question = host.question
-        overdue = question.seen_at + nonces.PATIENCE if question else math.inf
-        unanswered = question and (host.answer is None or host.answer.value != question.nonce.value)
-        if unanswered and now < overdue:  # after that it waits for a first look, which is an event
+        overdue = host.question.seen_at + nonces.PATIENCE if host.question else math.inf
+        if now < overdue and not nonces.answered(host):  # after that it waits for a first look, which is an event
             self._wake(overdue)
         yield from self._report(now)
 
     def _wake(self, at: float) -> None:
-        self.wake_at = min(self.wake_at, at)
+        self._named_at = min(self._named_at, at)
 
     def _next_op(self) -> int:
         self._ops += 1
@@ -242,17 +250,21 @@ class HostMachine:
         host = self.host
         known = [target for _, target in sorted(host.targets.items())]
         refs = tuple(ref for target in known if (ref := target.ref))
-        nonce = host.question.nonce if host.question else None
-        fast = (nonce is not None and nonce.open) or any(t.refused and t.refused[0] == permission.WAIT for t in known)
         placed = host.pair is not None or host.pair_missing or host.oss_missing
         allowed = placed and permission.wrong_board(host) is None
         yield from self._on_change(ev.Beat(allowed, host.interval, host.timeout))
         if refs:
-            yield from self._on_change(ev.WatchDisks(refs, fast))
+            yield from self._on_change(ev.WatchDisks(refs, self._fast()))
         if asked_anew and refs:
             yield ev.ReadDisksNow(tuple(ref.target for ref in refs))
         if host.partner_name:
             yield from self._on_change(ev.WatchPeer(host.partner_name, host.interval))
+
+    def _fast(self) -> bool:
+        """Disks are watched closely: a nonce is open, or a mount waits for a block to stand still."""
+        host = self.host
+        asked = host.question is not None and host.question.nonce.open
+        return asked or any(t.refused and t.refused[0] == permission.WAIT for t in host.targets.values())
 
     def _on_change(self, effect: ev.HostEffect) -> Iterator[ev.HostEffect]:
         if self._last.get(type(effect)) != effect:
@@ -262,10 +274,7 @@ class HostMachine:
     def _age_peer(self, now: float) -> None:
         """Silent: no answer for `silence`, as this server's clock has it."""
         host = self.host
-        silent_at = host.peer_since + host.silence
-        if now < silent_at:
-            self._wake(silent_at)
-        elif host.peer.state != "Silent":
+        if now >= host.peer_since + host.silence and host.peer.state != "Silent":
             host.peer = PeerReport.model_construct(state="Silent", boot_id=host.peer.boot_id)
 
     def _targets(self, now: float) -> Iterator[ev.HostEffect]:
@@ -324,6 +333,7 @@ class HostMachine:
             if why:
                 target.released = None
                 self._fail(target, hostgate.BROKEN, why, now)
+                self._wake(target.retry_at)
 
     def _report(self, now: float) -> Iterator[ev.HostEffect]:
         """On change, and at least once a minute; one at a time."""
@@ -341,4 +351,5 @@ class HostMachine:
             return
         self._report_op, self._reported = self._next_op(), status
         self._report_again_at = now + REPORT_EVERY
+        self._wake(self._report_again_at)
         yield ev.Report(self._report_op, status)

@@ -1,9 +1,10 @@
-"""Whether the agent's plan may be skipped: the server is at rest, and what was told changes nothing that a plan looks at.
+"""Whether the agent's plan may be skipped: what was told, and the time that has passed, change nothing that it looks at.
 
 Most events of an agent are readings of disks, renewals of its lease and answers of its partner that say what the last ones
-said. After a plan that asked for nothing, on a server at rest (`at_rest`), the next plan is made when `HostMachine.wake_at`
-has passed, or when an event `changes` something. Everything but what is listed in `changes` does. What a server at rest does
-not look at: its lease, and its partner's report. They only say whether a mount may begin, and then it is not at rest.
+said. After a plan that left nothing undone, the next one is made upon an event that `changes` something, or at
+the second that the plan named, or that `ages_at` or `lapses_at` names. Everything but what is listed in `changes` changes
+something: all answers to effects do. The lease and the partner's report only say whether a mount may begin, so they count
+only while one is wished for, or refused.
 
 So this is the rule for whoever adds a decision to the host machine: what rests on time wakes for it; what rests on a part of
 a reading or of an object that is left out here adds it. `tests/host/test_rest.py` holds a machine that skips plans against
@@ -14,36 +15,47 @@ from __future__ import annotations
 
 import math
 
+from ostkeeper.api.failover import Certificate, Failover
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.core import hostevents as ev
+from ostkeeper.core import hostview, nonces, permission
 from ostkeeper.core.events import Seen, Tick
 from ostkeeper.core.hoststate import STALLED_AFTER, Host, Target
+from ostkeeper.core.hosttargets import REREAD_AFTER
+
+_ROUNDED = 0.001
+"""Seconds after which a reading has surely stalled, however the difference of two seconds is rounded."""
 
 
-def at_rest(host: Host) -> bool:
-    """Nothing is asked, and every target is where it shall be or waits for an event or for a second that was said."""
-    question = host.question
-    if question is not None and (host.answer is None or host.answer.value != question.nonce.value):
-        return False
-    if not host.cluster or host.oss is None or host.unseen():
-        return False
-    return all(_at_rest(host, target) for target in host.targets.values())
+def tells_ages(host: Host, now: float) -> bool:
+    """A mount is refused because a disk does not answer: for how long is told anew with each plan."""
+    return any(_stalled(target, now) for target in host.targets.values() if target.refused)
 
 
-def _at_rest(host: Host, target: Target) -> bool:
-    if target.wish or target.refused or target.releasing or (target.displaced and not target.busy):
-        return False
-    if target.busy:
-        return True  # it waits for its answer
-    record = host.record(target.name) if target.mounts else None
-    return record is None or record.mark != ""  # a mark that is to be read back waits for any reading
+def _stalled(target: Target, now: float) -> bool:
+    return target.reading is not None and now - target.reading.began > STALLED_AFTER
 
 
-def lasting(effect: ev.HostEffect) -> bool:
-    """Whether a second plan on the same host would not ask for it again, nor for anything that rests on its answer."""
-    return isinstance(effect, (ev.Report, ev.Beat, ev.WatchDisks, ev.WatchPeer, ev.ReadDisksNow))
+def ages_at(host: Host, since: float) -> float:
+    """The first second after `since` at which a reading, or the partner's silence, has grown too old: it is woken for."""
+    ends = [target.reading.began + STALLED_AFTER + _ROUNDED for target in host.targets.values() if target.reading]
+    ends.append(host.peer_since + host.silence)
+    return min([end for end in ends if end > since], default=math.inf)
+
+
+def lapses_at(host: Host, since: float) -> float:
+    """The same of what a mount waits with, the lease and a fresh read: the next event, whichever, is early enough for it."""
+    if not _under_way(host):
+        return math.inf
+    ends = [target.wish.read_began + REREAD_AFTER for target in host.targets.values() if target.wish]
+    return min([end for end in (host.lease_until, *ends) if end >= since], default=math.inf)
+
+
+def _under_way(host: Host) -> bool:
+    """A mount is wished for, or refused: whatever forbids it counts."""
+    return any(target.wish or target.refused for target in host.targets.values())
 
 
 def changes(host: Host, event: ev.HostEvent, now: float) -> bool:
@@ -51,7 +63,9 @@ def changes(host: Host, event: ev.HostEvent, now: float) -> bool:
     match event:
         case ev.DiskSeen(reading=reading):
             return _reading(host, reading, now)
-        case ev.Renewed() | Tick():
+        case ev.Renewed():
+            return now >= host.lease_until and _under_way(host)
+        case Tick():
             return False
         case ev.PeerSeen(boot_id=boot_id):
             said = boot_id != "" and (host.peer.state, host.peer.boot_id) != ("Answering", boot_id[:64])
@@ -70,7 +84,7 @@ def _table(host: Host, event: ev.ChildrenSeen | ev.MountsSeen) -> bool:
     if any(not target.inspected for _, target in looked_at):
         return True
     if isinstance(event, ev.ChildrenSeen):
-        return any(not target.busy and target.holder != event.holders.get(name, "") for name, target in looked_at)
+        return any(target.holder != hostview.holder(target, event) for _, target in looked_at)
     return any(
         target.mounts != event.mounts.get(name, ()) or target.obstacle != event.obstacles.get(name, "")
         for name, target in looked_at
@@ -84,15 +98,27 @@ def _object(host: Host, seen: object) -> bool:
             known = nonce is None or nonce.value in host.answered_mounted
             return before is None or host.oss_missing or not known or seen.spec != before.spec
         case OSS():
-            return False
+            return _under_way(host) and _permits(host.partner) != _permits(seen)
         case OSSPair():
             return host.pair is None or host.pair_missing or not _same_pair(host.pair, seen)
         case OST():
             old, target = host.osts.get(seen.key), host.targets.get(seen.target)
             placed = target is not None and target.ost is old and target.present
             return old is None or not placed or old.spec != seen.spec
+        case Failover():
+            return _certificate(host.failovers.get(seen.name)) != _certificate(seen)
         case _:
             return True
+
+
+def _permits(partner: OSS | None) -> tuple[object, ...]:
+    """What of the partner's report says whether a mount may begin here."""
+    status = partner.status if partner else None
+    return (status.boot_id, status.targets, status.disks) if status else ()
+
+
+def _certificate(failover: Failover | None) -> Certificate | None:
+    return failover.status.certificate if failover and failover.status else None
 
 
 def _same_pair(old: OSSPair, new: OSSPair) -> bool:
@@ -114,8 +140,14 @@ def _reading(host: Host, new: ev.Reading, now: float) -> bool:
         return True
     if question is not None and old.began < question.seen_at:
         return True  # the first one that the answer may tell of
+    if question is not None and not nonces.answered(host) and nonces.ready(question, target, new):
+        return True
     if target.mounts:
-        return old.began <= target.mounted_at  # the first one that tells of this mount
+        record = host.record(target.name)
+        unmarked = record is not None and not record.mark  # its mark is read back once the block has moved
+        return old.began <= target.mounted_at or (unmarked and old.moves != new.moves)
+    if target.refused and target.refused[0] == permission.WAIT:
+        return True  # for how long it stood still is told with each
     moved = host.answer.moved if question is not None and host.answer is not None else ()
     return question is not None and old.moves != new.moves and new.target not in moved
 

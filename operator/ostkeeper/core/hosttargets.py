@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from ostkeeper.api.osspair import Assignment
 from ostkeeper.core import hostevents as ev
 from ostkeeper.core import permission
-from ostkeeper.core.hoststate import STALLED_AFTER, Host, Target, Wish
+from ostkeeper.core.hoststate import Host, Target, Wish
 
 REREAD_AFTER = 2.0
 """Seconds for which a consistent read is worth something: a mount that is held up longer reads again."""
@@ -44,8 +44,6 @@ def plan(turn: Turn, target: Target) -> None:
     """Whatever is next for one target."""
     host, now = turn.host, turn.now
     grant = host.assignment(target.name)
-    if target.reading and now <= target.reading.began + STALLED_AFTER:
-        turn.wake(target.reading.began + STALLED_AFTER + 0.001)
     if grant and grant.epoch != target.granted:
         target.granted, target.failures, target.failed, target.retry_at = grant.epoch, 0, None, -math.inf
         target.cleared = target.cleared and bool(target.mounts)

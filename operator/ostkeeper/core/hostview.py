@@ -35,11 +35,10 @@ def take(host: Host, event: ev.HostEvent, now: float) -> None:
             _disk(host, reading)
         case ev.MountsSeen():
             _mounts(host, event, now)
-        case ev.ChildrenSeen(holders=holders, targets=looked_at):
-            for name in looked_at:
+        case ev.ChildrenSeen():
+            for name in event.targets:
                 if target := host.targets.get(name):
-                    target.lock_seen = True
-                    target.holder = "" if target.busy in ("mount", "unmount") else holders.get(name, "")
+                    target.lock_seen, target.holder = True, holder(target, event)
         case ev.OSTsListed():
             host.osts_listed = True
         case _:
@@ -58,6 +57,11 @@ def _self_and_partner(host: Host, event: ev.HostEvent, now: float) -> None:
             host.peer_since = now
         case ev.HazardsSeen(hazards=hazards):
             host.hazards = hazards
+
+
+def holder(target: Target, seen: ev.ChildrenSeen) -> str:
+    """Who holds its lock, other than a child of this very agent."""
+    return "" if target.busy in ("mount", "unmount") else seen.holders.get(target.name, "")
 
 
 def see(host: Host, seen: object) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ostkeeper.api.oss import DiskReport, NonceAnswer
-from ostkeeper.core.hostevents import Activity
+from ostkeeper.core.hostevents import Activity, Reading
 from ostkeeper.core.hoststate import STALLED_AFTER, Base, Host, Question, Target
 
 PATIENCE = 1.0
@@ -61,8 +61,7 @@ def answer(host: Host, now: float) -> NonceAnswer | None:
         return host.answer
     known = [target for _, target in sorted(host.targets.items()) if target.ost is not None]
     overdue = now >= question.seen_at + PATIENCE
-    answered = host.answer is not None and host.answer.value == question.nonce.value
-    if not (answered or overdue or all(_ready(question, target) for target in known)):
+    if not (answered(host) or overdue or all(ready(question, target, target.reading) for target in known)):
         return host.answer
     if host.unseen():  # a restarted agent does not call unmounted what it has not looked for
         return host.answer
@@ -83,9 +82,14 @@ def answer(host: Host, now: float) -> NonceAnswer | None:
     return NonceAnswer.model_construct(value=value, moved=moved, disks=disks, children=children, mounted=mounted)
 
 
-def _ready(question: Question, target: Target) -> bool:
-    """Its disk was read after the question, for a failover twice unless it is mounted here."""
-    reading = target.reading
+def answered(host: Host) -> bool:
+    """The last answer is to the open question; also so where none is open."""
+    question = host.question
+    return question is None or (host.answer is not None and host.answer.value == question.nonce.value)
+
+
+def ready(question: Question, target: Target, reading: Reading | None) -> bool:
+    """Its disk was read after the question, for a failover twice unless it is mounted here; `reading`: its latest."""
     if reading is None or reading.began < question.seen_at:
         return False
     if not question.nonce.failover or target.mounts or not reading.ok:
