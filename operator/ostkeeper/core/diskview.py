@@ -116,6 +116,8 @@ class DiskView:
     """End of the first reading that showed the present block; it did not change from then to `good.began`. inf: none yet."""
     moves: int = 0
     """How often the block was seen changed since the watch began. Never goes back: remember it, and compare later."""
+    digest: str = ""
+    """`block_digest` of `good`, reckoned once for as long as the block stays the same."""
 
     @property
     def unmoved(self) -> float:
@@ -139,14 +141,13 @@ class DiskView:
 def next_view(before: DiskView | None, probe: Probe) -> DiskView:
     """The view after one more reading. A failed one neither moves the block nor prolongs its stillness."""
     if before is None:
-        return DiskView(probe, probe, probe.ended) if probe.ok else DiskView(probe)
+        return DiskView(probe, probe, probe.ended, digest=probe.block_digest) if probe.ok else DiskView(probe)
     if not probe.ok:
-        return DiskView(probe, before.good, before.still_since, before.moves)
-    if before.good is None:
-        return DiskView(probe, probe, probe.ended, before.moves)
-    if _same(before.good, probe):
-        return DiskView(probe, probe, before.still_since, before.moves)
-    return DiskView(probe, probe, probe.ended, before.moves + 1)
+        return DiskView(probe, before.good, before.still_since, before.moves, before.digest)
+    if before.good is not None and _same(before.good, probe):
+        return DiskView(probe, probe, before.still_since, before.moves, before.digest)
+    moves = before.moves if before.good is None else before.moves + 1
+    return DiskView(probe, probe, probe.ended, moves, probe.block_digest)
 
 
 def _same(one: Probe, other: Probe) -> bool:
@@ -194,7 +195,7 @@ def reading_of(target: str, view: DiskView) -> Reading:
         mmp_enabled=good.mmp_enabled,
         ordinary=good.state is MmpState.SEQUENCE,
         mark=str(good.mark) if good.mark else "",
-        digest=good.block_digest,
+        digest=view.digest,
         update_interval=good.update_interval,
         still_since=view.still_since,
         unmoved=view.unmoved,

@@ -248,8 +248,7 @@ class HostMachine:
     def _surroundings(self, asked_anew: bool) -> Iterator[ev.HostEffect]:
         """The heartbeat, the disks and the partner that are watched; each said again only when it changes."""
         host = self.host
-        known = [target for _, target in sorted(host.targets.items())]
-        refs = tuple(ref for target in known if (ref := target.ref))
+        refs = tuple([target.ref for target in host.targets.values() if target.ref])
         placed = host.pair is not None or host.pair_missing or host.oss_missing
         allowed = placed and permission.wrong_board(host) is None
         yield from self._on_change(ev.Beat(allowed, host.interval, host.timeout))
@@ -280,7 +279,7 @@ class HostMachine:
     def _targets(self, now: float) -> Iterator[ev.HostEffect]:
         """Each target by itself; then one write of the store and one read of the pair for all of them."""
         host, turn = self.host, hosttargets.Turn(self.host, now, self._next_op)
-        for _, target in sorted(host.targets.items()):
+        for target in host.targets.values():
             hosttargets.plan(turn, target)
         self._wake(turn.wake_at)
         yield from turn.effects
@@ -301,7 +300,7 @@ class HostMachine:
         """Epochs that were seen for the first time, and mount records. What is on its way is not asked for again."""
         host = self.host
         epochs: dict[str, int] = {}
-        for _, target in sorted(host.targets.items()):
+        for target in host.targets.values():
             grant = host.assignment(target.name)
             disk = host.disk_of(target)
             if grant and disk and grant.epoch > host.epochs.get(disk, 0):

@@ -19,7 +19,7 @@ State = Literal["Unmounted", "Mounting", "Mounted", "Unmounting", "ForeignMount"
 
 def status_of(host: Host, now: float, before: OSSStatus | None = None) -> OSSStatus:
     """The whole status; `before` itself where that says the same. Nothing is validated: all of it is typed already."""
-    known = [target for _, target in sorted(host.targets.items()) if target.ost is not None]
+    known = [target for target in host.targets.values() if target.ost is not None]
     server, refuses = host.server, permission.refuses_everything(host)
     said: dict[str, Any] = {
         "boot_id": server.boot_id,
@@ -34,13 +34,9 @@ def status_of(host: Host, now: float, before: OSSStatus | None = None) -> OSSSta
         "hazards": host.hazards,
         "refusal": ": ".join(refuses)[:1024] if refuses else "",
     }
-    if before is not None and all(_same(getattr(before, name), value) for name, value in said.items()):
+    if before is not None and [getattr(before, name) for name in said] == list(said.values()):
         return before
     return OSSStatus.model_construct(**said)
-
-
-def _same(one: object, other: object) -> bool:
-    return one is other or one == other
 
 
 def _target(host: Host, target: Target) -> TargetReport:

@@ -49,6 +49,8 @@ class Target:
     name: str
     ost: OST | None = None
     """As last seen, also after its object went: absence orders nothing."""
+    ref: DiskRef | None = None
+    """What there is to read, as `ost` says."""
     present: bool = False
     """Its object exists."""
     reading: Reading | None = None
@@ -108,15 +110,6 @@ class Target:
         """A mount, umount or clear of it may still be running here."""
         return self.busy in ("mount", "unmount") or bool(self.holder)
 
-    @property
-    def ref(self) -> DiskRef | None:
-        """What there is to read."""
-        if self.ost is None:
-            return None
-        backend, spec = self.ost.spec.backend, self.ost.spec
-        kind = "ldiskfs" if backend.ldiskfs else "ext4" if backend.ext4 else "zfs"
-        return DiskRef(self.name, kind, backend.source, spec.mount_point)
-
 
 @dataclass(slots=True)
 class Base:
@@ -163,6 +156,7 @@ class Host:
     failovers: dict[str, Failover] = field(default_factory=dict)
     """Of this pair, by name."""
     targets: dict[str, Target] = field(default_factory=dict)
+    """By name, and in the order of names."""
     epochs: dict[str, int] = field(default_factory=dict)
     """Durable: the highest epoch seen in this cluster, by disk."""
     records: dict[str, Mounted] = field(default_factory=dict)
@@ -203,7 +197,8 @@ class Host:
 
         Less than the heartbeat's time-out: this witness has a phase of its own, and would else often speak last of all.
         """
-        return max(2 * self.interval, self.timeout - self.interval)
+        interval, timeout = self.interval, self.timeout
+        return max(2 * interval, timeout - interval)
 
     @property
     def partner_name(self) -> str:
@@ -238,9 +233,10 @@ class Host:
         """What of this server was not looked at yet since the agent started; empty: everything was."""
         if not self.osts_listed:
             return "the pair's OSTs were not listed yet"
-        known = [target for _, target in sorted(self.targets.items()) if target.ost is not None]
-        late = next((target.name for target in known if not target.inspected), "")
-        return f"the mounts and the lock of {late} were not looked at yet" if late else ""
+        for target in self.targets.values():
+            if target.ost is not None and not target.inspected:
+                return f"the mounts and the lock of {target.name} were not looked at yet"
+        return ""
 
     def epoch_seen(self) -> int:
         """The highest epoch seen for any disk of the pair."""

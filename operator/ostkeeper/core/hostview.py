@@ -101,14 +101,25 @@ def _recall_answer(host: Host, oss: OSS) -> None:
 
 
 def _place(host: Host, ost: OST) -> None:
-    target = host.targets.setdefault(ost.target, Target(ost.target))
+    target = host.targets.get(ost.target)
+    if target is None:
+        target = Target(ost.target)
+        host.targets = dict(sorted([*host.targets.items(), (ost.target, target)]))
     moved = target.ost is not None and target.ost.spec.backend.source != ost.spec.backend.source
     if moved and target.mounts and host.record(ost.target) is not None:
         target.present = False
         return
     if moved:  # what is mounted from the other disk, by whomever, is no mount of this target
         target.reading, target.mounts, target.mounts_seen = None, (), False
+    if target.ost is None or target.ost.spec is not ost.spec:
+        target.ref = _ref(ost)
     target.ost, target.present = ost, True
+
+
+def _ref(ost: OST) -> ev.DiskRef:
+    backend = ost.spec.backend
+    kind = "ldiskfs" if backend.ldiskfs else "ext4" if backend.ext4 else "zfs"
+    return ev.DiskRef(ost.target, kind, backend.source, ost.spec.mount_point)
 
 
 def lose(host: Host, gone: Gone) -> None:

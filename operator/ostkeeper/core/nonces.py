@@ -59,7 +59,7 @@ def answer(host: Host, now: float) -> NonceAnswer | None:
     question = host.question
     if question is None:
         return host.answer
-    known = [target for _, target in sorted(host.targets.items()) if target.ost is not None]
+    known = [target for target in host.targets.values() if target.ost is not None]
     overdue = now >= question.seen_at + PATIENCE
     if not (answered(host) or overdue or all(ready(question, target, target.reading) for target in known)):
         return host.answer

@@ -334,9 +334,10 @@ def must_stop(host: Host) -> str:
 
     Absence never stops it: no 403, no 404, no empty list, no pair that fell back behind what was seen.
     """
-    return _certified_dead(host) or next(
-        filter(None, (_served_elsewhere(host, t) or _overwritten(host, t) for _, t in sorted(host.targets.items()))), ""
-    )
+    why = _certified_dead(host)
+    for target in host.targets.values():
+        why = why or _served_elsewhere(host, target) or _overwritten(host, target)
+    return why
 
 
 def _certified_dead(host: Host) -> str:

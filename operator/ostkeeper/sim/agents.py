@@ -201,7 +201,8 @@ class AgentRun:
         self.pulse = Pulse(self)
         self._inbox: deque[ev.HostEvent] = deque()
         self._draining = False
-        self._timer_at = math.inf
+        self._timer_at = self._armed_for = math.inf
+        """When the timer is due, in true seconds; the machine's wish that it was last looked at for."""
         self._pair: PairRef | None = None
         self._partner = ""
         self._mounts_said: ev.MountsSeen | None = None
@@ -243,12 +244,15 @@ class AgentRun:
             self.shell.crashed(error)
             return
         self._draining = False
-        if machine.wake_at < math.inf and self.alive:
+        if machine.wake_at != self._armed_for and self.alive:
             self._arm()
 
     def _arm(self) -> None:
         """One timer at a time; where it is early it looks again, which is cheaper than moving it with each event."""
-        at = max(self.actor.when(self.machine.wake_at), self.kernel.now) + 0.001
+        self._armed_for = wake_at = self.machine.wake_at
+        if wake_at == math.inf:
+            return
+        at = max(self.actor.when(wake_at), self.kernel.now) + 0.001
         if at < self._timer_at - 1e-6:
             self._timer_at = at
             self.kernel.at(at, self.actor, self._timer, at)
@@ -256,10 +260,10 @@ class AgentRun:
     def _timer(self, at: float) -> None:
         if at != self._timer_at:
             return
-        self._timer_at = math.inf
+        self._timer_at = self._armed_for = math.inf
         if self.machine.wake_at <= self.actor.clock(self.kernel.now):
             self.tell(Tick())
-        elif self.machine.wake_at < math.inf:
+        else:
             self._arm()
 
     # --- what is watched

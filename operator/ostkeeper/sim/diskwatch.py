@@ -42,17 +42,25 @@ class Listener(Protocol):
 class Watch:
     """One disk that is watched."""
 
-    __slots__ = ("hurried", "parked", "ref", "started", "stuck", "view")
+    __slots__ = ("hurried", "interval", "parked", "ref", "started", "stuck", "view")
 
     def __init__(self, ref: ev.DiskRef, now: float) -> None:
         self.ref, self.started = ref, now
         self.view: DiskView | None = None
+        self.interval = normal_interval(0.0)
+        """Seconds between two readings when nothing is suspected; 0 before the first."""
         self.stuck = math.inf
         """When the reading began that is stuck in the kernel."""
         self.parked = False
         """Its descriptors are closed for a mount."""
         self.hurried = False
         """A reading was asked for that begins now."""
+
+    def take(self, probe: Probe) -> DiskView:
+        """One more reading, and what all of them say."""
+        self.view = view = next_view(self.view, probe)
+        self.interval = normal_interval((view.good or view.probe).update_interval)
+        return view
 
     def age(self, now: float) -> float:
         """Seconds since the latest good reading began."""
@@ -65,8 +73,7 @@ class Watch:
             return math.inf
         if self.hurried or self.view is None:
             return -math.inf
-        view = self.view
-        return next_reading(view, fast or normal_interval((view.good or view.probe).update_interval))
+        return next_reading(self.view, fast or self.interval)
 
 
 class DiskWatches:
@@ -94,7 +101,7 @@ class DiskWatches:
         if not self.watches:
             return None
         now = self._agent.actor.clock(self._kernel.now)
-        return max(watch.age(now) for watch in self.watches.values())
+        return max([watch.age(now) for watch in self.watches.values()])
 
     def read_now(self, targets: tuple[str, ...]) -> None:
         """One reading each that begins after this."""
@@ -120,7 +127,7 @@ class DiskWatches:
 
     def _schedule(self) -> None:
         fast = self._interval
-        due = min((watch.due(fast) for watch in self.watches.values()), default=math.inf)
+        due = min([watch.due(fast) for watch in self.watches.values()], default=math.inf)
         if due == math.inf:
             return
         now = self._kernel.now
@@ -135,9 +142,7 @@ class DiskWatches:
         self._due = math.inf
         now, fast = self._agent.actor.clock(self._kernel.now), self._interval
         for watch in list(self.watches.values()):
-            view = watch.view
-            update = (view.good or view.probe).update_interval if view else 0.0
-            if watch.due(fast) <= now + SLACK * (fast or normal_interval(update)):
+            if watch.due(fast) <= now + SLACK * (fast or watch.interval):
                 watch.hurried = False
                 if self._host.stalled:
                     watch.stuck = now
@@ -146,5 +151,5 @@ class DiskWatches:
         self._schedule()
 
     def _take(self, watch: Watch, began: float) -> None:
-        watch.view = view = next_view(watch.view, self._host.probe(watch.ref.target, began))
+        view = watch.take(self._host.probe(watch.ref.target, began))
         self._agent.tell(ev.DiskSeen(reading_of(watch.ref.target, view)))
