@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -260,4 +259,4 @@ def test_disk_never_read_is_unreadable() -> None:
 @pytest.mark.scenario
 def test_other_file_system_at_the_same_path_counts_as_a_move() -> None:
     before = next_view(None, reading(10))
-    assert next_view(before, replace(reading(11), uuid="another")).moves == 1
+    assert next_view(before, reading(11)._replace(uuid="another")).moves == 1

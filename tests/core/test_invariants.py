@@ -262,7 +262,7 @@ def read_otherwise(world: rig.Rig) -> None:
 def in_use(world: rig.Rig) -> None:
     target = world.machine.host.targets[rig.T]
     assert target.reading is not None
-    target.reading = replace(target.reading, activity="Advancing")
+    target.reading = target.reading._replace(activity="Advancing")
 
 
 def held_by_child(world: rig.Rig) -> None:

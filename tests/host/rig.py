@@ -4,7 +4,7 @@ Here: the world's truth, events made from it, the answers that a willing world g
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ostkeeper.api.failover import Certificate, Failover
@@ -29,10 +29,10 @@ EffectT = TypeVar("EffectT")
 CLEAN = ev.Reading(
     T, START, uuid=UUID, label=T, mmp_enabled=True, activity="Clean", digest="d-clean", update_interval=1.0
 )
-STILL = replace(
-    CLEAN, activity="Still", ordinary=True, mark=THEIRS, digest="d-still", still_since=START - 60, unmoved=60.0
+STILL = CLEAN._replace(
+    activity="Still", ordinary=True, mark=THEIRS, digest="d-still", still_since=START - 60, unmoved=60.0
 )
-ADVANCING = replace(STILL, activity="Advancing", digest="d-moving", still_since=START, unmoved=0.0)
+ADVANCING = STILL._replace(activity="Advancing", digest="d-moving", still_since=START, unmoved=0.0)
 
 
 def ost(target: str = T, **spec: Any) -> OST:
@@ -170,7 +170,7 @@ class Rig:
     def read(self, reading: ev.Reading | None = None, target: str = T) -> None:
         """One more reading, begun just now."""
         self.disk = reading or self.disk
-        self.step(ev.DiskSeen(replace(self.disk, target=target, began=self.now)))
+        self.step(ev.DiskSeen(self.disk._replace(target=target, began=self.now)))
 
     def change(self, *grants: Json, **status: Any) -> None:
         """The operator writes; the watch shows it."""
@@ -186,7 +186,7 @@ class Rig:
             if self.leased:
                 self.step(ev.Renewed(self.now))
             grown = self.now - self.disk.still_since if self.disk.ordinary else 0.0
-            self.read(replace(self.disk, unmoved=grown))
+            self.read(self.disk._replace(unmoved=grown))
 
     def step(self, event: ev.HostEvent) -> list[ev.HostEffect]:
         """One event, and what a willing world answers to what comes of it."""
@@ -220,12 +220,12 @@ class Rig:
         self.mounts[T] = (ev.MountFact(f"/mnt/{T}"),)
         self.look()
         self.step(ev.MountEnded(order.op, T, True))
-        moving = replace(STILL, activity="Advancing", mark=mark, digest="d-own", moves=self.disk.moves)
+        moving = STILL._replace(activity="Advancing", mark=mark, digest="d-own", moves=self.disk.moves)
         for _ in range(3):
             self.now += 1.0
             if self.leased:
                 self.step(ev.Renewed(self.now))
-            moving = replace(moving, moves=moving.moves + 1)
+            moving = moving._replace(moves=moving.moves + 1)
             self.read(moving)
         return self
 

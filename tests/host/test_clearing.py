@@ -1,6 +1,5 @@
 """When MMP is cleared before a mount: only the certified block, unmoved for two update intervals since the last off."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ from ostkeeper.core import hostevents as ev
 from ostkeeper.core.events import Seen
 
 pytestmark = pytest.mark.scenario
-JUST_STILL = replace(STILL, still_since=START - 2, unmoved=2.0)
+JUST_STILL = STILL._replace(still_since=START - 2, unmoved=2.0)
 
 
 def suspected(level: int = 0, **more: Any) -> Rig:
@@ -99,7 +98,7 @@ def test_disk_is_read_in_the_moment_in_which_it_may_have_stood_still_long_enough
         rig.tick()
     assert rig.now == pytest.approx(START + 2.0)
     assert [asked.targets for asked in rig.since(mark, ev.ReadDisksNow)] == [(T,)]
-    rig.read(replace(STILL, unmoved=62.0))
+    rig.read(STILL._replace(unmoved=62.0))
     assert rig.one(ev.Mount).clear is True
 
 
@@ -112,7 +111,7 @@ def test_store_and_read_are_there_when_the_stillness_is() -> None:
     while rig.now < START + 2.0:
         rig.tick()
     mark = len(rig.effects)
-    rig.read(replace(STILL, unmoved=62.0))
+    rig.read(STILL._replace(unmoved=62.0))
     assert len(rig.since(mark, ev.Mount)) == 1
     assert not rig.since(mark, ev.Remember)
     assert not rig.since(mark, ev.ReadPair)
@@ -123,8 +122,8 @@ def test_block_that_moves_while_its_stillness_is_awaited_leaves_no_record_behind
     rig.wait(0.5)
     relocated(rig)
     assert rig.all(ev.Remember)[-1].mounts[T] is not None
-    rig.read(replace(STILL, activity="Advancing", digest="d-alive", moves=1, still_since=rig.now, unmoved=0.0))
-    rig.disk = replace(rig.disk, still_since=rig.now)
+    rig.read(STILL._replace(activity="Advancing", digest="d-alive", moves=1, still_since=rig.now, unmoved=0.0))
+    rig.disk = rig.disk._replace(still_since=rig.now)
     assert rig.all(ev.Remember)[-1].mounts == {T: None}
     assert not rig.all(ev.Mount)
 
@@ -169,7 +168,7 @@ def test_own_dead_boot_is_never_cleared_after_a_restart() -> None:
     held = certificate(
         node="oss1", bootID=OLD_BOOT, disks=[{"target": T, "state": "Still", "block": "d-still", "mark": MINE}]
     )
-    rig = Rig(grants=[grant("Serve", 6, **certified(held))], disk=replace(STILL, mark=MINE), failovers=[failover(held)])
+    rig = Rig(grants=[grant("Serve", 6, **certified(held))], disk=STILL._replace(mark=MINE), failovers=[failover(held)])
     rig.start()
     rig.wait(5)
     assert rig.one(ev.Mount).clear is False
@@ -179,7 +178,7 @@ def test_own_dead_boot_is_never_cleared_after_a_restart() -> None:
 def test_certificate_over_a_block_without_an_ordinary_sequence_clears_nothing(case: Any) -> None:
     rig = suspected()
     rig.wait(3)
-    rig.read(replace(STILL, activity=case, ordinary=False, digest="d-other"))
+    rig.read(STILL._replace(activity=case, ordinary=False, digest="d-other"))
     relocated(rig)
     assert [order.clear for order in rig.all(ev.Mount)] == ([False] if case == "Clean" else [])
 
@@ -187,9 +186,9 @@ def test_certificate_over_a_block_without_an_ordinary_sequence_clears_nothing(ca
 def test_block_that_moves_after_the_certificate_is_not_mounted() -> None:
     rig = suspected()
     rig.wait(3)
-    rig.read(replace(STILL, activity="Advancing", digest="d-alive", moves=1, still_since=rig.now, unmoved=0.0))
+    rig.read(STILL._replace(activity="Advancing", digest="d-alive", moves=1, still_since=rig.now, unmoved=0.0))
     relocated(rig)
-    rig.disk = replace(rig.disk, still_since=rig.now)
+    rig.disk = rig.disk._replace(still_since=rig.now)
     assert not rig.all(ev.Mount)
     assert rig.target().reason == "MMPActive"
 

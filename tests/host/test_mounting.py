@@ -1,7 +1,6 @@
 """When the agent mounts: only under Serve, after a durable epoch and a fresh read, and never past a refusal."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -129,18 +128,18 @@ def spoil(**more: object) -> Callable[[], Rig]:
 
 
 REFUSALS: dict[str, tuple[str, Callable[[], Rig]]] = {
-    "mmp-off": ("MMPOff", spoil(disk=replace(CLEAN, mmp_enabled=False))),
-    "label-of-another-target": ("WrongLabel", spoil(disk=replace(CLEAN, label=OTHER))),
-    "file-system-is-not-the-one-mounted-before": ("WrongUUID", spoil(disk=replace(CLEAN, uuid="x"), stored=holding())),
+    "mmp-off": ("MMPOff", spoil(disk=CLEAN._replace(mmp_enabled=False))),
+    "label-of-another-target": ("WrongLabel", spoil(disk=CLEAN._replace(label=OTHER))),
+    "file-system-is-not-the-one-mounted-before": ("WrongUUID", spoil(disk=CLEAN._replace(uuid="x"), stored=holding())),
     "partner-reads-another-file-system": (
         "WrongUUID",
         spoil(partner=oss("oss2", disks=[{"target": T, "state": "Clean", "uuid": "x"}])),
     ),
     "mmp-advancing": ("MMPActive", spoil(disk=ADVANCING)),
-    "fsck-runs": ("FsckRuns", spoil(disk=replace(CLEAN, activity="Fsck"))),
+    "fsck-runs": ("FsckRuns", spoil(disk=CLEAN._replace(activity="Fsck"))),
     "disk-unreadable": (
         "DiskUnreadable",
-        spoil(disk=replace(CLEAN, ok=False, error="I/O error", activity="Unreadable")),
+        spoil(disk=CLEAN._replace(ok=False, error="I/O error", activity="Unreadable")),
     ),
     "foreign-mark-on-a-block-that-is-not-clean": ("ForeignMark", spoil(disk=STILL)),
     "foreign-mark-under-a-clean-release": (
@@ -162,7 +161,7 @@ REFUSALS: dict[str, tuple[str, Callable[[], Rig]]] = {
     "certificate-over-another-mark": (
         "ForeignMark",
         spoil(
-            disk=replace(STILL, mark="kernel/loop9"),
+            disk=STILL._replace(mark="kernel/loop9"),
             grants=[grant("Serve", 6, **certified(certificate()))],
             failovers=[failover(certificate())],
         ),
@@ -215,7 +214,7 @@ def test_two_paths_to_one_disk_mount_neither() -> None:
     rig = Rig(
         osts=[ost(), ost(OTHER)], grants=[grant("Serve", 3), grant("Serve", 3, target=OTHER)], leased=False
     ).start()
-    rig.read(replace(CLEAN, label=""), OTHER)
+    rig.read(CLEAN._replace(label=""), OTHER)
     rig.step(ev.Renewed(rig.now))
     assert not rig.all(ev.Mount)
     assert (rig.target().reason, rig.target(OTHER).reason) == ("ClaimedTwice", "ClaimedTwice")
@@ -223,12 +222,12 @@ def test_two_paths_to_one_disk_mount_neither() -> None:
 
 def test_child_of_an_earlier_agent_blocks_its_own_target_alone() -> None:
     rig = Rig(osts=[ost(), ost(OTHER)], grants=[grant("Serve", 3), grant("Serve", 3, target=OTHER)])
-    rig.disk = replace(CLEAN, ok=False, error="not yet", activity="Unreadable")
+    rig.disk = CLEAN._replace(ok=False, error="not yet", activity="Unreadable")
     rig.start()
     rig.children = {T: "mount (pid 7) holds it"}
     rig.look()
     rig.read(CLEAN)
-    rig.read(replace(CLEAN, uuid="other", label=OTHER), OTHER)
+    rig.read(CLEAN._replace(uuid="other", label=OTHER), OTHER)
     assert [order.target for order in rig.all(ev.Mount)] == [OTHER]
     assert rig.target().reason == "ChildAlive"
     assert rig.target().child
@@ -253,7 +252,7 @@ def test_nothing_is_mounted_and_nothing_refused_without_an_order(change: dict[st
 
 def test_lease_that_lapses_unmounts_nothing_and_mounts_nothing_new() -> None:
     rig = Rig(leased=False, stored=holding(), mounts=HERE)
-    rig.disk = replace(STILL, activity="Advancing", mark=MINE)
+    rig.disk = STILL._replace(activity="Advancing", mark=MINE)
     rig.start()
     rig.wait(60)
     assert rig.target().state == "Mounted"
@@ -270,7 +269,7 @@ def test_lease_that_is_renewed_again_lets_the_mount_through() -> None:
 
 
 def test_own_dirty_mark_of_an_earlier_boot_mounts_as_the_kernel_waits() -> None:
-    rig = Rig(disk=replace(STILL, mark=MINE), stored=holding(OLD_BOOT)).start()
+    rig = Rig(disk=STILL._replace(mark=MINE), stored=holding(OLD_BOOT)).start()
     assert rig.one(ev.Mount).clear is False
     rig.wait(22)
     assert rig.target().state == "Mounting"
@@ -278,7 +277,7 @@ def test_own_dirty_mark_of_an_earlier_boot_mounts_as_the_kernel_waits() -> None:
 
 
 def test_mount_that_died_before_its_mark_was_read_back_counts_as_own() -> None:
-    rig = Rig(disk=replace(STILL, mark=MINE), stored=holding(OLD_BOOT, mark="")).start()
+    rig = Rig(disk=STILL._replace(mark=MINE), stored=holding(OLD_BOOT, mark="")).start()
     assert rig.one(ev.Mount).clear is False
 
 
@@ -341,7 +340,7 @@ def test_unknown_cluster_mounts_nothing() -> None:
 
 
 def test_restarted_agent_knows_its_mount_and_does_nothing() -> None:
-    rig = Rig(stored=holding(BOOT), mounts=HERE, disk=replace(STILL, activity="Advancing", mark=MINE)).start()
+    rig = Rig(stored=holding(BOOT), mounts=HERE, disk=STILL._replace(activity="Advancing", mark=MINE)).start()
     rig.wait(5)
     assert (rig.target().state, rig.target().mark) == ("Mounted", MINE)
     assert not rig.all(ev.Mount)
@@ -359,7 +358,7 @@ def test_mount_by_hand_after_one_that_failed_is_foreign() -> None:
     rig.change(grant("Hold", 4))
     rig.mounts = dict(HERE)
     rig.look()
-    rig.read(replace(STILL, activity="Advancing"))
+    rig.read(STILL._replace(activity="Advancing"))
     assert rig.target().state == "ForeignMount"
     rig.change(grant("Release", 5))
     rig.wait(10, 1.0)
@@ -367,7 +366,7 @@ def test_mount_by_hand_after_one_that_failed_is_foreign() -> None:
 
 
 def test_own_mark_of_an_earlier_boot_is_still_known_after_a_mount_that_failed() -> None:
-    rig = failed_mount(holding(OLD_BOOT), replace(STILL, mark=MINE))
+    rig = failed_mount(holding(OLD_BOOT), STILL._replace(mark=MINE))
     rig.wait(2)
     assert len(rig.all(ev.Mount)) == 2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -219,7 +219,7 @@ def test_woken_for_nothing_the_agent_asks_for_nothing(told: list[tuple[str, str]
 def test_agent_without_faults_comes_to_what_the_pair_says_and_stays_there(
     intent: str, mounted: bool, disk: ev.Reading
 ) -> None:
-    own = replace(disk, mark=rig.MINE) if disk.ordinary else disk
+    own = disk._replace(mark=rig.MINE) if disk.ordinary else disk
     stored = ev.Remembered({CLUSTER: {rig.UUID: 3}}, {T: record()})
     world = table(grant(intent, 4), mounts=dict(HERE) if mounted else {}, stored=stored, disk=own)
     world.epochs, world.records = {rig.UUID: 3}, {T: record()}

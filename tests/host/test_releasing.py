@@ -1,7 +1,5 @@
 """When the agent unmounts, and what it takes to report a target as released."""
 
-from dataclasses import replace
-
 import pytest
 
 from host.rig import (
@@ -27,7 +25,7 @@ from ostkeeper.core import hostevents as ev
 from ostkeeper.core.events import Seen
 
 pytestmark = pytest.mark.scenario
-OWN = replace(STILL, activity="Advancing", mark=MINE)
+OWN = STILL._replace(activity="Advancing", mark=MINE)
 
 
 def serving() -> Rig:
@@ -96,7 +94,7 @@ def test_what_is_still_held_is_not_released_and_looked_at_again(check: dict[str,
 
 
 def test_block_left_dirty_by_an_earlier_boot_of_its_own_is_released_dirty() -> None:
-    rig = Rig(grants=[grant("Release", 4)], disk=replace(STILL, mark=MINE), stored=holding(OLD_BOOT)).start()
+    rig = Rig(grants=[grant("Release", 4)], disk=STILL._replace(mark=MINE), stored=holding(OLD_BOOT)).start()
     rig.step(ev.ReleaseChecked(rig.one(ev.CheckRelease).op, T, free=True, clean=False))
     assert rig.target().released.dirty is True
 
@@ -111,8 +109,8 @@ def test_block_left_dirty_by_the_certified_dead_partner_is_released_dirty() -> N
 @pytest.mark.parametrize(
     ("disk", "held"),
     [
-        pytest.param(replace(STILL, mark="kernel/loop9"), certificate(), id="another-mark"),
-        pytest.param(replace(STILL, activity="Advancing"), certificate(), id="it-moves"),
+        pytest.param(STILL._replace(mark="kernel/loop9"), certificate(), id="another-mark"),
+        pytest.param(STILL._replace(activity="Advancing"), certificate(), id="it-moves"),
         pytest.param(STILL, certificate(holdEpoch=6), id="another-certificate"),
     ],
 )
@@ -125,11 +123,11 @@ def test_block_that_the_certificate_does_not_cover_is_not_released(disk: ev.Read
 @pytest.mark.parametrize(
     ("disk", "stored"),
     [
-        pytest.param(replace(STILL, mark=THEIRS), holding(OLD_BOOT), id="another-servers-mark"),
-        pytest.param(replace(STILL, mark=MINE, activity="Advancing"), holding(OLD_BOOT), id="it-moves"),
-        pytest.param(replace(STILL, mark=MINE), holding(BOOT), id="mounted-in-this-boot"),
-        pytest.param(replace(STILL, mark=MINE), holding(OLD_BOOT, mark=""), id="mark-never-read-back"),
-        pytest.param(replace(STILL, mark=MINE), ev.Remembered(), id="never-mounted-here"),
+        pytest.param(STILL._replace(mark=THEIRS), holding(OLD_BOOT), id="another-servers-mark"),
+        pytest.param(STILL._replace(mark=MINE, activity="Advancing"), holding(OLD_BOOT), id="it-moves"),
+        pytest.param(STILL._replace(mark=MINE), holding(BOOT), id="mounted-in-this-boot"),
+        pytest.param(STILL._replace(mark=MINE), holding(OLD_BOOT, mark=""), id="mark-never-read-back"),
+        pytest.param(STILL._replace(mark=MINE), ev.Remembered(), id="never-mounted-here"),
     ],
 )
 def test_dirty_block_is_not_released(disk: ev.Reading, stored: ev.Remembered) -> None:
@@ -222,7 +220,7 @@ def test_target_that_is_declared_anew_for_another_disk_is_not_mounted_where_some
 
 
 def test_foreign_mount_is_reported_and_never_touched() -> None:
-    rig = Rig(mounts=dict(HERE), disk=replace(STILL, activity="Advancing"), grants=[grant("Release", 4)]).start()
+    rig = Rig(mounts=dict(HERE), disk=STILL._replace(activity="Advancing"), grants=[grant("Release", 4)]).start()
     rig.wait(30, 1.0)
     assert rig.target().state == "ForeignMount"
     assert not rig.all(ev.Unmount)
@@ -230,7 +228,7 @@ def test_foreign_mount_is_reported_and_never_touched() -> None:
 
 
 def test_adopted_mount_is_released_like_one_of_its_own() -> None:
-    rig = Rig(mounts=dict(HERE), disk=replace(STILL, activity="Advancing", mark=MINE), grants=[], epoch=1)
+    rig = Rig(mounts=dict(HERE), disk=STILL._replace(activity="Advancing", mark=MINE), grants=[], epoch=1)
     rig.status["nonce"] = {"value": "adopt-1"}
     rig.start()
     assert rig.target().state == "ForeignMount"

@@ -1,7 +1,5 @@
 """Nonces, the report, the heartbeat and the network witness."""
 
-from dataclasses import replace
-
 import pytest
 
 from host.rig import ADVANCING, CLEAN, CLUSTER, HERE, MINE, OTHER, STILL, Rig, T, grant, holding, oss, ost
@@ -10,7 +8,7 @@ from ostkeeper.core import hostevents as ev
 from ostkeeper.core.events import Gone, Seen, Tick
 
 pytestmark = pytest.mark.scenario
-OWN = replace(STILL, activity="Advancing", mark=MINE)
+OWN = STILL._replace(activity="Advancing", mark=MINE)
 
 
 def asked(value: str = "n1", failover: str = "", level: int = -1, disk: ev.Reading = STILL) -> Rig:
@@ -36,7 +34,7 @@ def test_nonce_is_answered_with_readings_that_began_after_it() -> None:
     rig = asked()
     assert rig.one(ev.ReadDisksNow).targets == (T,)
     assert answer(rig) is None
-    rig.step(ev.DiskSeen(replace(STILL, began=rig.now - 0.5)))
+    rig.step(ev.DiskSeen(STILL._replace(began=rig.now - 0.5)))
     assert answer(rig) is None
     rig.read()
     said = answer(rig)
@@ -64,7 +62,7 @@ def test_failovers_nonce_is_answered_after_two_readings_that_can_tell_movement()
 
 def test_movement_before_the_nonce_is_not_movement() -> None:
     rig = asked(failover="pair-a-4", level=0)
-    rig.read(replace(STILL, moves=1))
+    rig.read(STILL._replace(moves=1))
     rig.now += 0.1
     rig.read()
     said = answer(rig)
@@ -76,7 +74,7 @@ def test_movement_after_the_first_nonce_of_a_level_is_told_in_each_later_answer(
     rig = asked(failover="pair-a-4", level=0)
     rig.read()
     rig.now += 0.1
-    rig.read(replace(STILL, moves=1))
+    rig.read(STILL._replace(moves=1))
     said = answer(rig)
     assert said is not None
     assert said.moved == (T,)
@@ -124,7 +122,7 @@ def test_own_mount_is_never_reported_as_moved() -> None:
     rig.change(nonce={"value": "n1", "failover": "pair-a-4", "level": 0, "open": True})
     for moves in range(3):
         rig.now += 0.1
-        rig.read(replace(OWN, moves=moves))
+        rig.read(OWN._replace(moves=moves))
     said = answer(rig)
     assert said is not None
     assert said.moved == ()
@@ -193,8 +191,8 @@ def test_mount_that_the_kernel_turned_read_only_has_errors() -> None:
 
 
 def test_errors_flagged_long_ago_are_history() -> None:
-    flagged = replace(OWN, file_system_errors=True)
-    rig = Rig(disk=replace(CLEAN, file_system_errors=True)).start()
+    flagged = OWN._replace(file_system_errors=True)
+    rig = Rig(disk=CLEAN._replace(file_system_errors=True)).start()
     rig.mounts = dict(HERE)
     rig.look()
     rig.step(ev.MountEnded(rig.one(ev.Mount).op, T, True))
@@ -205,7 +203,7 @@ def test_errors_flagged_long_ago_are_history() -> None:
 
 def test_errors_flagged_while_mounted_are_told() -> None:
     rig = Rig().start().mounted()
-    rig.read(replace(rig.disk, file_system_errors=True))
+    rig.read(rig.disk._replace(file_system_errors=True))
     assert rig.target().errors is True
 
 

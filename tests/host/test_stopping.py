@@ -1,7 +1,6 @@
 """When the agent stops the machine instead of unmounting, and what never makes it do so."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -10,7 +9,7 @@ from ostkeeper.core import hostevents as ev
 from ostkeeper.core.events import Seen
 
 pytestmark = pytest.mark.scenario
-OWN = replace(STILL, activity="Advancing", mark=MINE)
+OWN = STILL._replace(activity="Advancing", mark=MINE)
 
 
 def serving(**more: object) -> Rig:
@@ -27,7 +26,7 @@ def certified_dead(rig: Rig) -> None:
 
 def overwritten(rig: Rig) -> None:
     rig.now += 1
-    rig.read(replace(OWN, mark=THEIRS))
+    rig.read(OWN._replace(mark=THEIRS))
 
 
 @pytest.mark.parametrize("what", [served_elsewhere, certified_dead, overwritten])
@@ -99,12 +98,12 @@ def partner_certified(rig: Rig) -> None:
 
 
 def unreadable(rig: Rig) -> None:
-    rig.read(replace(OWN, ok=False, error="I/O error", mark=THEIRS, activity="Unreadable"))
+    rig.read(OWN._replace(ok=False, error="I/O error", mark=THEIRS, activity="Unreadable"))
 
 
 def old_reading(rig: Rig) -> None:
     rig.now -= 100
-    rig.step(ev.DiskSeen(replace(OWN, mark=THEIRS, began=rig.now)))
+    rig.step(ev.DiskSeen(OWN._replace(mark=THEIRS, began=rig.now)))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +144,7 @@ def test_target_that_was_released_in_order_and_is_served_elsewhere_stops_nothing
     rig.step(ev.ReleaseChecked(rig.one(ev.CheckRelease).op, T, free=True, clean=True))
     rig.change(grant("Serve", 5, "oss2", released={"node": "oss1", "epoch": 4}))
     rig.now += 1
-    rig.read(replace(OWN, mark=THEIRS))
+    rig.read(OWN._replace(mark=THEIRS))
     assert not rig.all(ev.StopMachine)
 
 
@@ -155,9 +154,9 @@ def test_mark_is_trusted_only_after_the_kernels_thread_has_written() -> None:
     rig.look()
     rig.step(ev.MountEnded(rig.one(ev.Mount).op, T, True))
     rig.now += 0.1
-    rig.read(replace(OWN, mark="an/old-one", moves=1))
+    rig.read(OWN._replace(mark="an/old-one", moves=1))
     assert rig.target().mark == ""
     rig.now += 1
-    rig.read(replace(OWN, mark=MINE, moves=2))
+    rig.read(OWN._replace(mark=MINE, moves=2))
     assert rig.target().mark == MINE
     assert not rig.all(ev.StopMachine)

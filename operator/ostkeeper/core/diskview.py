@@ -3,7 +3,8 @@
 Here: values and functions of readings. Not here: how a disk is read (`agent.backends`, `sim.disks`), when it is read again
 (`agent.watch`), what stillness allows (`permission`).
 
-All times are seconds on the reading host's monotonic clock.
+All times are seconds on the reading host's monotonic clock. What is made anew with each reading is a NamedTuple: as frozen as
+a dataclass, and made in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import enum
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ostkeeper.core.hostevents import Reading
 
@@ -45,8 +47,7 @@ class Mark:
         return f"{self.node}/{self.device}"
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """One dated reading of one disk: super block and MMP block, past every cache. If `error` is set nothing else counts."""
 
     device: str
@@ -104,8 +105,7 @@ class Activity(enum.StrEnum):
     """Not watched for long enough to tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class DiskView:
+class DiskView(NamedTuple):
     """One disk after one more reading. All times in monotonic seconds."""
 
     probe: Probe

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import OSS, OSSStatus
@@ -36,9 +36,8 @@ class DiskRef:
     mount_point: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One disk after one more reading: what was read now, and what all readings so far say."""
+class Reading(NamedTuple):
+    """One disk after one more reading: what was read now, and what all readings so far say. See `diskview` for its kind."""
 
     target: str
     began: float

@@ -264,7 +264,7 @@ def fsck_is_still(right: Any) -> Any:
     def reading_of(target: str, view: Any) -> Any:
         reading = right(target, view)
         checked = reading.activity == "Fsck"
-        return replace(reading, activity="Still", ordinary=True) if checked else reading
+        return reading._replace(activity="Still", ordinary=True) if checked else reading
 
     return reading_of
 
