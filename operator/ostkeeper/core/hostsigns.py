@@ -138,10 +138,11 @@ def _reading(host: Host, new: ev.Reading, now: float) -> bool:
     old, question = target.reading, host.question
     if old is None or now > old.began + STALLED_AFTER or _told(old) != _told(new):
         return True
-    if question is not None and old.began < question.seen_at:
-        return True  # the first one that the answer may tell of
-    if question is not None and not nonces.answered(host) and nonces.ready(question, target, new):
-        return True
+    if question is not None and not nonces.answered(host):
+        if nonces.ready(host, question, new):
+            return True
+    elif question is not None and old.began < question.seen_at:
+        return True  # the first one that the answer tells of
     if target.mounts:
         record = host.record(target.name)
         unmarked = record is not None and not record.mark  # its mark is read back once the block has moved

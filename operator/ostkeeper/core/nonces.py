@@ -61,7 +61,7 @@ def answer(host: Host, now: float) -> NonceAnswer | None:
         return host.answer
     known = [target for target in host.targets.values() if target.ost is not None]
     overdue = now >= question.seen_at + PATIENCE
-    if not (answered(host) or overdue or all(ready(question, target, target.reading) for target in known)):
+    if not (answered(host) or overdue or ready(host, question)):
         return host.answer
     if host.unseen():  # a restarted agent does not call unmounted what it has not looked for
         return host.answer
@@ -88,7 +88,16 @@ def answered(host: Host) -> bool:
     return question is None or (host.answer is not None and host.answer.value == question.nonce.value)
 
 
-def ready(question: Question, target: Target, reading: Reading | None) -> bool:
+def ready(host: Host, question: Question, new: Reading | None = None) -> bool:
+    """Every disk was read as the question asks; `new`: with this reading, which is not taken in yet."""
+    for target in host.targets.values():
+        reading = new if new is not None and new.target == target.name else target.reading
+        if target.ost is not None and not _ready(question, target, reading):
+            return False
+    return True
+
+
+def _ready(question: Question, target: Target, reading: Reading | None) -> bool:
     """Its disk was read after the question, for a failover twice unless it is mounted here; `reading`: its latest."""
     if reading is None or reading.began < question.seen_at:
         return False
