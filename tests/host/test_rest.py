@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from host.rig import Eager
+from host.rig import HERE, STILL, Eager, Rig, grant
 from ostkeeper.core import hostevents as ev
 from ostkeeper.core import hostsigns
 from ostkeeper.core.host import HostMachine
@@ -69,6 +69,15 @@ def test_no_plan_is_skipped_that_an_agent_needs(first: int, monkeypatch: pytest.
     before = Twins.skipped
     assert _differ(first, first + 20) == ""
     assert Twins.skipped > before, "no plan was skipped: nothing was compared"
+
+
+def test_mount_that_the_pair_adopted_upon_the_answer_just_given_is_adopted_with_the_next_event() -> None:
+    adopted = grant("Serve", 2, adopted={"nonce": "adopt-1"})
+    rig = Rig(mounts=dict(HERE), disk=STILL, grants=[adopted], status={"nonce": {"value": "adopt-1"}}, willing=False)
+    rig.machine = Twins(rig.machine.host.server, rig.stored)
+    rig.start()
+    rig.wait(2.0, 0.5)
+    assert any(isinstance(effect, ev.Remember) and effect.mounts for effect in rig.effects)
 
 
 def _nothing(*_: object) -> bool:

@@ -143,14 +143,17 @@ def _reading(host: Host, new: ev.Reading, now: float) -> bool:
             return True
     elif question is not None and old.began < question.seen_at:
         return True  # the first one that the answer tells of
-    if target.mounts:
-        record = host.record(target.name)
-        unmarked = record is not None and not record.mark  # its mark is read back once the block has moved
-        return old.began <= target.mounted_at or (unmarked and old.moves != new.moves)
+    if target.mounts:  # the first one that tells of this mount; and its mark is read back once the block has moved
+        return old.began <= target.mounted_at or (old.moves != new.moves and _unmarked(host, target))
     if target.refused and target.refused[0] == permission.WAIT:
         return True  # for how long it stood still is told with each
     moved = host.answer.moved if question is not None and host.answer is not None else ()
     return question is not None and old.moves != new.moves and new.target not in moved
+
+
+def _unmarked(host: Host, target: Target) -> bool:
+    record = host.record(target.name)
+    return record is not None and not record.mark
 
 
 def _told(reading: ev.Reading) -> tuple[object, ...]:
