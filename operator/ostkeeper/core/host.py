@@ -76,15 +76,15 @@ class HostMachine:
         self._planned_at, self._named_at, self._began = now, math.inf, min(self._began, now)
         asked = list(self._plan(now))
         effects = self._leaving(asked, now)
-        self._rested = effects == asked and self._left_nothing(self.host.answer is not answer, now)
+        self._rested = effects == asked and self._left_nothing(self.host.answer is not answer)
         self.wake_at = min(self._named_at, hostsigns.ages_at(self.host, now))
         self._lapses_at = hostsigns.lapses_at(self.host, now)
         return effects
 
-    def _left_nothing(self, answered: bool, now: float) -> bool:
+    def _left_nothing(self, answered: bool) -> bool:
         """After a plan: whether the next one, on the same host, would do nothing. `answered`: the last one gave an answer."""
         host, watch = self.host, self._last.get(ev.WatchDisks)
-        if self._stopping or hostsigns.tells_ages(host, now):
+        if self._stopping:
             return False
         if isinstance(watch, ev.WatchDisks) and watch.fast != self._fast():
             return False

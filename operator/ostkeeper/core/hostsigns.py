@@ -29,15 +29,6 @@ _ROUNDED = 0.001
 """Seconds after which a reading has surely stalled, however the difference of two seconds is rounded."""
 
 
-def tells_ages(host: Host, now: float) -> bool:
-    """A mount is refused because a disk does not answer: for how long is told anew with each plan."""
-    return any(_stalled(target, now) for target in host.targets.values() if target.refused)
-
-
-def _stalled(target: Target, now: float) -> bool:
-    return target.reading is not None and now - target.reading.began > STALLED_AFTER
-
-
 def ages_at(host: Host, since: float) -> float:
     """The first second after `since` at which a reading, or the partner's silence, has grown too old: it is woken for."""
     ends = [target.reading.began + STALLED_AFTER + _ROUNDED for target in host.targets.values() if target.reading]

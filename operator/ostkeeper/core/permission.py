@@ -152,11 +152,8 @@ def _disk_unread(target: Target, now: float) -> Refusal | None:
     if not reading.ok:
         return "DiskUnreadable", f"{target.name}: {reading.error}"
     if now - reading.began > STALLED_AFTER:
-        age = now - reading.began
-        return (
-            "DiskUnreadable",
-            f"{target.name}: its disk has not answered for {age:.0f}s; look at the device and its paths",
-        )
+        why = f"its disk has not answered for over {STALLED_AFTER:g}s; look at the device and its paths"
+        return "DiskUnreadable", f"{target.name}: {why}"
     return None
 
 
@@ -317,7 +314,7 @@ def clearing(host: Host, target: Target, grant: Assignment, now: float) -> Clear
     began = max(reading.still_since, _counting_since(host, warrant.failover, now))
     if reading.began - began >= needed:
         return Clearing(True, why=f"certified by {warrant.failover}, unmoved for {reading.began - began:.1f}s since")
-    return Clearing(False, began + needed, f"unmoved for {reading.began - began:.1f}s of {needed:g}s")
+    return Clearing(False, began + needed, f"it is cleared once it has not moved for {needed:g}s")
 
 
 def _counting_since(host: Host, failover: str, now: float) -> float:
