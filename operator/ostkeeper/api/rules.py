@@ -321,6 +321,10 @@ _PROOF = (
         message="must hold every feed of one level of spec.policy, read in as many rounds as the policy asks for",
     ),
 )
+LOOK_AGAIN = "things have changed since you looked"
+"""Said of an answer to evidence that is no longer so."""
+NOT_ASKED = "nothing is asked in this one"
+"""Said of an answer to a Failover that has gone on to another phase."""
 _APPROVAL = (
     Rule(
         rule="oldSelf.hasValue() || !has(self.spec.approval)",
@@ -338,13 +342,13 @@ _APPROVAL = (
     Rule(
         rule=f"{_UNCHANGED} || (has(self.status) && self.status.phase in {_list(ANSWERABLE)})",
         path=".spec.approval",
-        message=f"is taken in the phases {' and '.join(ANSWERABLE)} only: nothing is asked in this one",
+        message=f"is taken in the phases {' and '.join(ANSWERABLE)} only: {NOT_ASKED}",
     ),
     Rule(
         rule=f"{_UNCHANGED} || (has(self.status) && has(self.status.evidence)"
         " && self.spec.approval.evidence == self.status.evidence)",
         path=".spec.approval.evidence",
-        message="is not the current status.evidence: things have changed since you looked; look again, then answer",
+        message=f"is not the current status.evidence: {LOOK_AGAIN}; look again, then answer",
     ),
     Rule(
         rule=f"{_UNCHANGED} || !has(self.status)"

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ostkeeper.api.rules import LOOK_AGAIN, NOT_ASKED
 from ostkeeper.testbed import identities, manifests
 from ostkeeper.testbed.layout import Layout, layout
+from ostkeeper.testbed.processes import CommandFailed
 from ostkeeper.testbed.scene import Scene
 from ostkeeper.testbed.stage import Stage
 from ostkeeper.testbed.stopwatch import Seconds, Stopwatch
@@ -196,7 +198,7 @@ class Story:
             await self.world.verbs.device(device, "normal")
         await self.world.verbs.heal(LIES)
         self.stage.say(f"Network and devices are mended. {LIES} never stopped serving; alice ends it:")
-        while not await self._answer(name, "Dismiss", "Blocked"):
+        while not await self._answer(name, "Dismiss", "Blocked") and self.stage.observer.scene.phase(name) != "Aborted":
             self.stage.say(LAPSED)
         await self._until(f"{name} is Aborted", lambda scene: scene.phase(name) == "Aborted", 40)
         await self._until(f"{LIES} serves", lambda scene: scene.serving([MANUAL]), 40)
@@ -251,11 +253,18 @@ class Story:
         raise DemoFailedError(f"{pair}: the evidence changed {ANSWERS} times in a row, alice could not answer it")
 
     async def _answer(self, name: str, answer: str, question: str) -> bool:
-        """Alice looks at the question, and answers it by one command. False: its evidence had changed meanwhile."""
+        """Alice looks at the question, and answers it by one command. False: it was another question meanwhile."""
         await self.stage.shell(f"kubectl get fo {name} -n {NAMESPACE} -o {QUESTION}", ALICE)
         evidence = evidence_of(await self.stage.observer.look(), name)
         patch = {"spec": {"approval": {"answer": answer, "by": ALICE, "evidence": evidence}}}
-        await self.stage.shell(f"kubectl patch fo {name} -n {NAMESPACE} --type=merge -p '{json.dumps(patch)}'", ALICE)
+        try:
+            await self.stage.shell(
+                f"kubectl patch fo {name} -n {NAMESPACE} --type=merge -p '{json.dumps(patch)}'", ALICE
+            )
+        except CommandFailed as refused:
+            if LOOK_AGAIN not in str(refused) and NOT_ASKED not in str(refused):
+                raise
+            return False
 
         def taken_up(scene: Scene) -> bool:
             return scene.phase(name) != question or evidence_of(scene, name) != evidence
