@@ -10,7 +10,8 @@ from ostkeeper.api.failover import FailoverStatus, Phase
 from ostkeeper.core.events import Outcome
 from ostkeeper.ports import Cluster, Written
 from ostkeeper.testbed import operator_entry
-from ostkeeper.testbed.operator_entry import WHEN, WHEN_FILE, trap
+from ostkeeper.testbed.operator_entry import trap
+from ostkeeper.testbed.operators import WHEN, WHEN_FILE, order_file
 
 pytestmark = pytest.mark.scenario
 
@@ -58,19 +59,24 @@ async def test_order_from_the_environment_is_obeyed_once(struck: Struck, monkeyp
     assert struck.signals == [signal.SIGKILL]
 
 
-async def test_order_from_the_file_is_obeyed_at_any_time_and_taken_away(
+async def test_orders_from_files_are_obeyed_at_any_time_and_taken_away(
     struck: Struck, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "op-1.when"
     monkeypatch.setenv(WHEN_FILE, str(file))
     cluster = struck.cluster()
     await write(cluster, "Relocating")
-    file.write_text("Relocating:stop\n")
+    for order in ("Relocating:stop", "Recovering:kill"):
+        order_file(file, order.partition(":")[0]).write_text(f"{order}\n")
     await write(cluster, "Fencing")
-    assert (struck.signals, file.exists()) == ([], True)
+    assert struck.signals == []
     await write(cluster, "Relocating")
     await write(cluster, "Relocating")
-    assert (struck.signals, file.exists()) == ([signal.SIGSTOP], False)
+    assert struck.signals == [signal.SIGSTOP]
+    await write(cluster, "Recovering")
+    await write(cluster, "Recovering")
+    assert struck.signals == [signal.SIGSTOP, signal.SIGKILL]
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_write_that_was_not_acknowledged_is_no_phase(struck: Struck, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ async def test_arming_whoever_comes_first_restarts_nobody(tmp_path: Path) -> Non
     async with running(tmp_path) as (operators, switch):
         await operators.arm(switch.pid, [], "Fencing", "stop")
         assert [len(await told(tmp_path, name, 1)) for name in operators.names] == [1, 1]
-        assert (tmp_path / "when").read_text().strip() == "Fencing:stop"
+        assert (tmp_path / "when.Fencing").read_text().strip() == "Fencing:stop"
 
 
 @pytest.mark.parametrize(("phase", "action"), [("Lunch", "kill"), ("Fencing", "cont")])

@@ -3,8 +3,8 @@
 Phases that last 20 ms are missed by polling from outside, so the `Cluster` port is wrapped: OSTKEEPER_TESTBED_WHEN, as
 `PHASE:kill` or `PHASE:stop`, sends SIGKILL or SIGSTOP to this very process group, once, right after the write of that phase
 to a Failover was acknowledged, and before anybody in here hears of it. The same text in the file that
-OSTKEEPER_TESTBED_WHEN_FILE names does so at any time; the file is removed by whoever obeys. Not here: anything else that the
-operator is.
+OSTKEEPER_TESTBED_WHEN_FILE and the phase name (`order_file`) does so at any time; it is removed by whoever obeys. Not here:
+anything else that the operator is.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from ostkeeper.controller.options import add_arguments, options
 from ostkeeper.controller.run import main
 from ostkeeper.core.events import Outcome
 from ostkeeper.ports import Cluster, Written
+from ostkeeper.testbed.operators import WHEN, WHEN_FILE, order_file
 
-WHEN = "OSTKEEPER_TESTBED_WHEN"
-WHEN_FILE = "OSTKEEPER_TESTBED_WHEN_FILE"
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
@@ -54,16 +53,14 @@ class Trap:
         if self.order.startswith(f"{phase}:"):
             action, self.order = parse(self.order)[1], ""
             return action
-        try:
-            ordered = self.file.read_text().strip() if self.file else ""
-        except FileNotFoundError:
+        if self.file is None:
             return None
-        if not self.file or not ordered.startswith(f"{phase}:"):
-            return None
+        file = order_file(self.file, phase)
         try:
-            self.file.unlink()
+            ordered = file.read_text().strip()
+            file.unlink()
         except FileNotFoundError:
-            return None  # another operator was quicker
+            return None  # there was none, or another operator was quicker
         return parse(ordered)[1]
 
 

@@ -2,8 +2,8 @@
 
 Here: their processes. Not here: what they do (`controller`), nor the entry by which one stops itself right after the
 write of a phase was acknowledged (`operator_entry`): it reads `PHASE:kill` or `PHASE:stop` from `OSTKEEPER_TESTBED_WHEN`
-at its start, so that who is named is started anew; and from the file that `OSTKEEPER_TESTBED_WHEN_FILE` names at any time, so
-that with no name whoever comes first is caught, and nobody is started anew.
+at its start, so that who is named is started anew; and from the file that `OSTKEEPER_TESTBED_WHEN_FILE` and the phase name at
+any time, so that with no name whoever comes first is caught, and nobody is started anew.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class Operators:
         """Have one kill or stop itself when its write of this phase was acknowledged.
 
         Those that are named are started anew for it, so arm them before the fault: a leader that is restarted gives up
-        its lease. With no name it is the first that writes this phase, once, and nobody is started anew.
+        its lease. With no name it is the first that writes this phase, once, and nobody is started anew; what was
+        ordered for other phases stands.
         Raises `ValueError` for a phase or an action that there is not, and has then done nothing.
         """
         if action not in ACTIONS:
@@ -105,7 +106,7 @@ class Operators:
             await self.start(netns_pid, names, f"{phase}:{action}")
         else:
             self._when_file.with_suffix(".new").write_text(f"{phase}:{action}\n")
-            self._when_file.with_suffix(".new").rename(self._when_file)
+            self._when_file.with_suffix(".new").rename(order_file(self._when_file, phase))
 
     def state(self, name: str) -> str:
         """`running`, `stopped` or `dead`."""
@@ -124,6 +125,11 @@ class Operators:
     def _known(self, name: str) -> None:
         if name not in self.names:
             raise ValueError(f"no operator {name!r}; there are {', '.join(self.names)}")
+
+
+def order_file(when_file: Path, phase: str) -> Path:
+    """Where the order for a phase stands: one file each, so that all phases of a failover can be ordered before it."""
+    return when_file.with_name(f"{when_file.name}.{phase}")
 
 
 def _signal_group(process: asyncio.subprocess.Process, number: int) -> None:
