@@ -20,8 +20,8 @@ from ostkeeper.testbed.world import World
 
 EVERY = 0.3
 """Seconds between two looks."""
-FIRST_TRIES = 60
-"""Looks until the first one succeeds."""
+TRIES = 60
+"""Looks until one succeeds that has to."""
 UNSEEN = (aiohttp.ClientError, ApiError, TimeoutError)
 """What makes one look fail, and no more than that."""
 BASE = "/apis/ostkeeper.dev/v1alpha1/namespaces"
@@ -49,7 +49,7 @@ class Observer:
         """Look again and again until the block is left."""
         async with self.world.control_plane.client() as client:
             self._client = client
-            self.scene = await self._first_look(client)
+            self.scene = await self._look_patiently(client)
             task = asyncio.create_task(self._run(client))
             try:
                 yield self
@@ -72,11 +72,11 @@ class Observer:
     async def look(self) -> Scene:
         """One more look now."""
         assert self._client is not None
-        return await self._look(self._client)
+        return await self._look_patiently(self._client)
 
-    async def _first_look(self, client: ApiClient) -> Scene:
-        """The CRDs are new: their storage answers 429 for a moment (seen: "storage is (re)initializing")."""
-        for _ in range(FIRST_TRIES):
+    async def _look_patiently(self, client: ApiClient) -> Scene:
+        """Storage of new CRDs answers 429 for a moment (seen: "storage is (re)initializing"); a busy machine, too late."""
+        for _ in range(TRIES):
             try:
                 return await self._look(client)
             except UNSEEN:
