@@ -21,7 +21,7 @@ async def while_leading(w: E2E, seconds: float, check: Callable[[], Any]) -> Non
 
     async def led() -> bool:
         await _checked(check)
-        renewed = str((await w.client.get(LEADER))["spec"].get("renewTime") or "")
+        renewed = str((await w.read(LEADER))["spec"].get("renewTime") or "")
         if renewed:
             seen.append(datetime.fromisoformat(renewed))
         return bool(seen) and (seen[-1] - seen[0]).total_seconds() >= seconds

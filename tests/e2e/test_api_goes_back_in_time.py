@@ -8,6 +8,7 @@ import pytest
 from e2e.world import E2E, e2e_world
 from ostkeeper.testbed.identities import ONCALL
 from ostkeeper.testbed.world import REPOSITORY
+from waiting import wait_for_async
 
 pytestmark = pytest.mark.e2e
 
@@ -26,9 +27,17 @@ async def seen(w: E2E) -> int:
 
 async def adopt(w: E2E) -> None:
     """A person's word, as the condition asks for it; then the pair stands above every epoch that was seen."""
-    said = await w.true("EpochRegressed")
-    epoch = await seen(w)
-    assert f"spec.adopt: {epoch}" in said.message
+
+    async def asked() -> int:
+        epoch, said = await seen(w), await w.condition("EpochRegressed")
+        assert said is not None
+        assert said.status == "True"
+        assert f"spec.adopt: {epoch}" in said.message
+        return epoch
+
+    epoch = await wait_for_async(
+        asked, 60, "a person should be asked to adopt the highest epoch that was seen", step=0.2
+    )
     await w.patch("osspair", "pair-a", {"spec": {"adopt": epoch}}, user=ONCALL.user)
     await w.true("EpochRegressed", status="False")
     status = (await w.pair()).status

@@ -26,8 +26,7 @@ async def test_nobody_is_shot_while_all_servers_are_cut_off_from_the_api_server(
         await w.ready()
         for host in w.world.layout.hosts:
             await w.verbs.partition(host, "api")
-        stalled = await w.true("Stalled")
-        assert stalled.reason == "BothSilent"
+        await w.true("Stalled", reason="BothSilent")
         await while_leading(w, THREE_TIMEOUTS, lambda: serving_at_home(w))
         for host in w.world.layout.hosts:
             await w.verbs.heal(host)

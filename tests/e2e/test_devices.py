@@ -16,12 +16,22 @@ def certificate_of(fo: Failover) -> Certificate:
 
 
 async def blocked(w: E2E, *words: str) -> Failover:
-    """The Failover is Blocked, says what is missing, and nothing is mounted while oss2 goes on for a while."""
-    fo = await w.phase("pair-a", "Blocked", within=120)
+    """The Failover was Blocked, said what is missing, and nothing is mounted while oss2 goes on for a while.
+
+    Where the server itself shows that it lives, Blocked is over at once: so it is looked for in the timeline.
+    """
+
+    async def so() -> Failover:
+        fo = next(reversed(await w.failovers()), None)
+        assert fo is not None, "there is none"
+        assert fo.status is not None
+        said = [entry.message for entry in fo.status.timeline if entry.phase == "Blocked"]
+        assert any(all(word in message for word in words) for message in said), f"{fo.phase}: {said}"
+        return fo
+
+    fo = await wait_for_async(so, 120, f"the Failover should be Blocked, and say {words}", step=0.1)
     assert fo.status is not None
     assert fo.status.certificate is None
-    said = "; ".join(fo.status.missing)
-    assert all(word in said for word in words), said
 
     async def nothing_mounted() -> None:
         assert w.mounted_on("oss2") == w.homed_at("oss2")

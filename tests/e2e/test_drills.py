@@ -87,8 +87,7 @@ async def test_drill_catches_feeds_that_were_swapped_between_the_servers() -> No
     async with empty_floor() as w:
         await w.verbs.wires_swap("oss1", "oss2")
         await not_proven(w, "oss1", "the feed is not oss1's")
-        said = await w.true("Armed", status="False")
-        assert "no fencing level of oss1 was drilled" in said.message
+        await w.true("Armed", status="False", words=("no fencing level of oss1 was drilled",))
 
 
 async def test_drill_catches_one_wrong_feed_and_the_dead_supply_that_would_hide_it() -> None:

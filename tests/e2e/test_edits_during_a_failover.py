@@ -63,7 +63,7 @@ async def test_device_whose_address_is_edited_while_blocked_stays_silent_for_thi
         for device in ("pdu-left", "bmc-oss1"):
             await w.verbs.device(device, "silent")
         await w.verbs.power_cut("oss1")
-        blocked = await w.phase("pair-a", "Blocked")
+        blocked = await w.phase("pair-a", "Blocked", within=120)
         await w.patch("fencedevice", "bmc-oss1", {"spec": {"ipmi": {"address": NOWHERE}}})
         await w.verbs.device("bmc-oss1", "normal")
 

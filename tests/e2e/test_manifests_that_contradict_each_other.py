@@ -46,19 +46,6 @@ async def refused(w: E2E, target: str, *words: str) -> None:
     assert w.mounts_of(target) == []
 
 
-async def stalled(w: E2E, reason: str, *words: str) -> None:
-    """The pair says so."""
-
-    async def so() -> bool:
-        condition = await w.condition("Stalled")
-        assert condition is not None
-        assert (condition.status, condition.reason) == ("True", reason), condition.message
-        assert all(word in condition.message for word in words), condition.message
-        return True
-
-    await wait_for_async(so, 60, f"pair-a should be stalled: {reason}", step=0.2)
-
-
 async def test_osts_with_a_foreign_home_or_one_disk_are_not_mounted_and_the_others_are() -> None:
     async with e2e_world(apply=False) as w:
         manifests: list[Manifest] = list(yaml.safe_load_all(w.world.manifests()))
@@ -67,8 +54,10 @@ async def test_osts_with_a_foreign_home_or_one_disk_are_not_mounted_and_the_othe
         spoilt["spec"]["homeNode"] = "oss9"
         double = named(manifests, "OST", other.lower())
         double["spec"]["backend"] = named(manifests, "OST", twin.lower())["spec"]["backend"]
-        rest = [one for one in manifests if one["metadata"]["name"] not in (homeless.lower(), other.lower())]
-        await applied(w, *rest, spoilt, double)
+        rest = [one for one in manifests if one["metadata"]["name"] not in (homeless.lower(), other.lower(), "pair-a")]
+        await applied(
+            w, *rest, spoilt, double, named(manifests, "OSSPair", "pair-a")
+        )  # last: nobody mounts before that
         await refused(w, homeless, "spec.homeNode: oss9 is not a server of scratch/pair-a")
         await refused(w, twin, f"is claimed by OST scratch/{other.lower()}")
         await refused(w, other, f"is claimed by OST scratch/{twin.lower()}")
@@ -88,18 +77,20 @@ async def test_feeds_that_cannot_be_right_are_told_and_not_shot_with_until_they_
         wrong = copy.deepcopy(right)
         feeds(wrong, 0, 1)[0]["outlet"] = "1"
         await applied(w, wrong)
-        await stalled(w, "OutletOnBMC", "fencing[1].feeds[0].outlet", "oss1 cannot be fenced by it")
+        await w.true(
+            "Stalled", reason="OutletOnBMC", words=("fencing[1].feeds[0].outlet", "oss1 cannot be fenced by it")
+        )
 
         wrong = copy.deepcopy(right)
         feeds(wrong, 0, 1)[0]["deviceName"] = "bmc-gone"
         await applied(w, wrong)
-        await stalled(w, "FeedDeviceNotFound", "there is no FenceDevice bmc-gone")
+        await w.true("Stalled", reason="FeedDeviceNotFound", words=("there is no FenceDevice bmc-gone",))
 
         wrong = copy.deepcopy(right)
         feeds(wrong, 0, 0)[0]["outlet"] = feeds(right, 1, 0)[0]["outlet"]
         await applied(w, wrong)
-        await stalled(w, "FeedFeedsTwoServers", "a shot at one would hit the other")
-        assert (await w.true("Armed", status="False")).reason == "NotArmed"
+        await w.true("Stalled", reason="FeedFeedsTwoServers", words=("a shot at one would hit the other",))
+        await w.true("Armed", status="False", reason="NotArmed")
         await w.verbs.crash("oss1")
         await w.judged("oss1", "Failed")
 

@@ -12,6 +12,8 @@ from waiting import wait_for_async
 pytestmark = pytest.mark.e2e
 
 AT_ONCE = {"failback": {"mode": "Automatic", "soak": "0s"}}
+OFTEN = 100
+"""More often than a mount is tried before the test has seen it fail."""
 
 
 async def ost_state(w: E2E, target: str, state: str) -> OST:
@@ -49,11 +51,12 @@ async def test_switchover_retries_a_mount_that_fails_and_desired_unmounts_and_mo
     async with e2e_world(spec=AT_ONCE) as w:
         await w.ready()
         target, other = w.homed_at("oss1")
-        await w.verbs.mount("oss2", "fail", 2)
+        await w.verbs.mount("oss2", "fail", OFTEN)
         await w.patch("ost", target.lower(), {"spec": {"serveFrom": "Partner"}})
         failed = await ost_state(w, target, "Failed")
         assert failed.status is not None
         assert failed.status.node == "oss2"
+        await w.verbs.mount("oss2", "ok")
         await w.served(on={target: "oss2", other: "oss1"})
 
         await w.patch("ost", target.lower(), {"spec": {"serveFrom": "Home"}})

@@ -54,7 +54,7 @@ async def test_fenced_server_stays_off_mounts_nothing_when_it_returns_and_may_di
 
 
 async def test_fenced_server_is_powered_on_as_a_standby_and_takes_its_own_back_unasked() -> None:
-    spec = {"rejoin": "PowerOn", "failback": {"mode": "Automatic", "soak": "6s"}}
+    spec = {"rejoin": "PowerOn", "failback": {"mode": "Automatic", "soak": "1h"}}
     async with e2e_world(spec=spec) as w:
         await w.ready()
         await w.verbs.crash("oss1")
@@ -62,6 +62,7 @@ async def test_fenced_server_is_powered_on_as_a_standby_and_takes_its_own_back_u
         await w.judged("oss1", "Healthy")
         assert w.mounted_on("oss1") == []
         await w.served(on="oss2")
+        await w.patch("osspair", "pair-a", {"spec": {"failback": {"soak": "1s"}}})
         back = await w.phase("pair-a", "Complete", type_="Failback")
         assert answered_by(back) == "policy"
         await w.ready()

@@ -28,8 +28,9 @@ from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.api.phases import ANSWERABLE
+from ostkeeper.api.rules import LOOK_AGAIN, NOT_ASKED
 from ostkeeper.testbed.controlplane import ControlPlaneError
-from ostkeeper.testbed.controlplane_client import ApiClient
+from ostkeeper.testbed.controlplane_client import ApiClient, ApiError
 from ostkeeper.testbed.identities import ADMIN, ONCALL
 from ostkeeper.testbed.layout import layout
 from ostkeeper.testbed.manifests import merged
@@ -47,8 +48,9 @@ CALM: Json = {
     "failover": {"wiring": "Declared", "bootTimeout": "60s"},
 }
 """A busy machine suspects healthy servers at 1s/3s; drills are for the tests of drills."""
-LOOK_AGAIN = "things have changed since you looked"
-"""What the API server says of an answer to evidence that is no longer so."""
+PATIENCE = (429, 503, 504)
+"""What the API server answers while it is not ready to: a kind whose CRD is new, or too much at once."""
+CALL_SECONDS = 30.0
 READY_SECONDS = 60.0
 ACT_SECONDS = 60.0
 """Deadlines: what takes 5 to 15 s on an idle machine, with room for one that runs other tests as well."""
@@ -67,28 +69,43 @@ class E2E:
 
     # What the API says -----------------------------------------------------------------------------------------------
 
+    async def read(self, path: str) -> Json:
+        """GET, again while the API server asks for patience."""
+
+        async def answered() -> Json | None:
+            try:
+                return await self.client.get(path)
+            except ApiError as error:
+                if error.status not in PATIENCE:
+                    raise
+                return None
+
+        answer = await wait_for_async(answered, ACT_SECONDS, f"{path} should be answered")
+        assert answer is not None
+        return answer
+
     async def pair(self, name: str = "pair-a") -> OSSPair:
-        return OSSPair.parse(await self.client.get(f"{BASE}/namespaces/{NAMESPACE}/osspairs/{name}"))
+        return OSSPair.parse(await self.read(f"{BASE}/namespaces/{NAMESPACE}/osspairs/{name}"))
 
     async def osts(self) -> dict[str, OST]:
         """Target → its OST."""
-        items = (await self.client.get(f"{BASE}/namespaces/{NAMESPACE}/osts"))["items"]
+        items = (await self.read(f"{BASE}/namespaces/{NAMESPACE}/osts"))["items"]
         return {ost.target: ost for ost in map(OST.parse, items)}
 
     async def oss(self, name: str) -> OSS:
-        return OSS.parse(await self.client.get(f"{BASE}/osses/{name}"))
+        return OSS.parse(await self.read(f"{BASE}/osses/{name}"))
 
     async def device(self, name: str) -> FenceDevice:
-        return FenceDevice.parse(await self.client.get(f"{BASE}/namespaces/{NAMESPACE}/fencedevices/{name}"))
+        return FenceDevice.parse(await self.read(f"{BASE}/namespaces/{NAMESPACE}/fencedevices/{name}"))
 
     async def failovers(self, pair: str = "pair-a") -> list[Failover]:
         """All of a pair, oldest first."""
-        items = (await self.client.get(f"{BASE}/namespaces/{NAMESPACE}/failovers"))["items"]
+        items = (await self.read(f"{BASE}/namespaces/{NAMESPACE}/failovers"))["items"]
         mine = [fo for fo in map(Failover.parse, items) if fo.spec.pair_name == pair]
         return sorted(mine, key=lambda fo: fo.spec.epoch)
 
     async def failover(self, name: str) -> Failover:
-        return Failover.parse(await self.client.get(f"{BASE}/namespaces/{NAMESPACE}/failovers/{name}"))
+        return Failover.parse(await self.read(f"{BASE}/namespaces/{NAMESPACE}/failovers/{name}"))
 
     async def condition(self, type_: str, pair: str = "pair-a") -> Condition | None:
         """One condition of a pair."""
@@ -102,13 +119,13 @@ class E2E:
 
     async def lease(self, host: str) -> Json:
         """The spec of a server's heartbeat."""
-        items = (await self.client.get(LEASES))["items"]
+        items = (await self.read(LEASES))["items"]
         leases: dict[str, Json] = {item["metadata"]["name"]: item["spec"] for item in items}
         return leases[host]
 
     async def leader(self) -> str:
         """The operator that leads, as its lease says: op-1, op-2; empty: none."""
-        holder = str((await self.client.get(LEADER))["spec"].get("holderIdentity") or "")
+        holder = str((await self.read(LEADER))["spec"].get("holderIdentity") or "")
         return holder.partition("_")[0]
 
     # What a person does ----------------------------------------------------------------------------------------------
@@ -124,22 +141,12 @@ class E2E:
 
     async def answer(self, name: str, word: str, user: str = ONCALL.user, evidence: str = "", note: str = "") -> None:
         """Answer the question of a Failover once, as it stands when it is answered; or, with `evidence`, as it once stood."""
+        if evidence:
+            await self._say(name, word, user, evidence, note)
+            return
 
         async def taken() -> bool:
-            fo = await self.failover(name)
-            assert fo.status is not None, f"{name} asks nothing yet"
-            approval = {
-                "answer": word,
-                "evidence": evidence or fo.status.evidence,
-                "note": note or "seen on the console",
-            }
-            try:
-                await self.patch("failover", name, {"spec": {"approval": approval}}, user=user)
-            except ControlPlaneError as e:
-                if evidence or LOOK_AGAIN not in str(e):
-                    raise
-                return False  # it changed while kubectl was under way
-            return True
+            return await self._answered(name, word, user, note)
 
         await wait_for_async(taken, ACT_SECONDS, f"{user} is to answer {word} to {name} as it stands")
 
@@ -153,10 +160,26 @@ class E2E:
             approval = fo.spec.approval
             assert fo.status is not None
             if approval is None or (approval.evidence, approval.answer) != (fo.status.evidence, word):
-                await self.answer(name, word, user)
+                await self._answered(name, word, user)
             return False
 
         await wait_for_async(taken, ACT_SECONDS, f"{user} answered {word} to {name}, and it is to be carried out")
+
+    async def _answered(self, name: str, word: str, user: str, note: str = "") -> bool:
+        """Look and answer. False: it was another question, or none any more, when kubectl had got there."""
+        fo = await self.failover(name)
+        assert fo.status is not None, f"{name} asks nothing yet"
+        try:
+            await self._say(name, word, user, fo.status.evidence, note)
+        except ControlPlaneError as refused:
+            if LOOK_AGAIN not in str(refused) and NOT_ASKED not in str(refused):
+                raise
+            return False
+        return True
+
+    async def _say(self, name: str, word: str, user: str, evidence: str, note: str) -> None:
+        approval = {"answer": word, "evidence": evidence, "note": note or "seen on the console"}
+        await self.patch("failover", name, {"spec": {"approval": approval}}, user=user)
 
     # What is waited for ----------------------------------------------------------------------------------------------
 
@@ -171,17 +194,27 @@ class E2E:
                 await self.true("Armed", pair.name, within=within)
 
     async def true(
-        self, type_: str, pair: str = "pair-a", status: str = "True", within: float = ACT_SECONDS
+        self,
+        type_: str,
+        pair: str = "pair-a",
+        status: str = "True",
+        *,
+        reason: str = "",
+        words: tuple[str, ...] = (),
+        within: float = ACT_SECONDS,
     ) -> Condition:
-        """Wait until a condition of the pair is True (or `status`)."""
+        """Wait until a condition of the pair is True (or `status`): for this reason, in these words, if they are given."""
 
         async def so() -> Condition:
             condition = await self.condition(type_, pair)
             assert condition is not None, f"{pair} has no condition {type_}"
-            assert condition.status == status, f"{type_} is {condition.status}: {condition.message}"
+            said = f"{type_} is {condition.status}, {condition.reason}: {condition.message}"
+            assert condition.status == status, said
+            assert reason in ("", condition.reason), said
+            assert all(word in condition.message for word in words), said
             return condition
 
-        return await wait_for_async(so, within, f"{type_} of {pair} should become {status}", step=0.2)
+        return await wait_for_async(so, within, f"{type_} of {pair} should become {status} {reason}".rstrip(), step=0.2)
 
     async def judged(self, host: str, *verdicts: str, within: float = ACT_SECONDS) -> str:
         """Wait until the operator makes one of these of a server."""
@@ -216,20 +249,19 @@ class E2E:
         wanted = {t.name: on for t in self.world.layout.targets} if isinstance(on, str) else dict(on)
 
         async def so() -> bool:
+            nodes = {}
             for target, ost in (await self.osts()).items():
                 assert ost.status is not None, f"{target} has no status"
                 node, want = ost.status.node, wanted.get(target)
                 assert not want or node == want, f"{target} is assigned to {node or 'nobody'}"
                 assert ost.status.state == "Mounted", f"{target} is {ost.status.state} on {node}"
                 assert self.mounts_of(target) == [node], f"{target} is {node}'s, mounted on {self.mounts_of(target)}"
+                nodes[target] = node
+            for target, row in (await self.verbs.truth())["targets"].items():
+                assert row["held_by"] == [nodes[target]], f"{target} is {nodes[target]}'s, held by {row['held_by']}"
             return True
 
         await wait_for_async(so, within, f"all targets should be served {on or 'somewhere'}", step=0.2)
-        truth, osts = await self.verbs.truth(), await self.osts()
-        for target, row in truth["targets"].items():
-            status = osts[target].status
-            assert status is not None
-            assert row["held_by"] == [status.node], f"{target} is {status.node}'s, held by {row['held_by']}"
 
     def mounted_on(self, host: str) -> list[str]:
         """The targets that a server has mounted, as the kernel says; none where it is dead."""
@@ -262,6 +294,16 @@ class E2E:
             return len(seen) > times
 
         await steadily(beaten, within, f"{host} should renew its heartbeat {times} times")
+
+    async def observed(self, pair: str = "pair-a") -> None:
+        """Wait until the operator has seen the pair's spec as it is now: it hears of each kind on a watch of its own."""
+
+        async def so() -> bool:
+            now = await self.pair(pair)
+            conditions = now.status.conditions if now.status else ()
+            return any((c.type, c.observed_generation) == ("Ready", now.metadata.generation) for c in conditions)
+
+        await wait_for_async(so, ACT_SECONDS, f"the operator should have seen what {pair} is to be", step=0.1)
 
     async def renewed(self, host: str, within: float = ACT_SECONDS) -> None:
         """Wait until a server's lease moves."""
@@ -326,7 +368,10 @@ async def e2e_world(
     common = merged(merged(CALM, {"failover": {"mode": mode}}), spec or {})
     over = {name: merged(common, (specs or {}).get(name, {})) for name in names}
     plan = layout(pairs, osts_per_host, sectors, over)
-    async with World(WorldOptions(plan, operators=operators)) as world, world.control_plane.client() as client:
+    async with (
+        World(WorldOptions(plan, operators=operators)) as world,
+        world.control_plane.client(timeout=CALL_SECONDS) as client,
+    ):
         w = E2E(world, client)
         try:
             if apply:
