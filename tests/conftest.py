@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from agent_shell import virtual_time
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--rewrite` blesses what scenarios and golden files came to; the diff is reviewed like code."""
@@ -26,6 +28,8 @@ def rewrite(request: pytest.FixtureRequest) -> bool:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a coroutine test with `asyncio.run`: a fresh loop a test, closed after it, so no test leaks tasks to another.
 
+    Where it is marked `virtual_time`, in a loop in which waiting takes none: no stall of the machine can be seen there.
+
     Async fixtures are not supported on purpose; use an async context manager inside the test.
     """
     function = pyfuncitem.obj
@@ -33,5 +37,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     wanted = inspect.signature(function).parameters
     arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in wanted if name in pyfuncitem.funcargs}
-    asyncio.run(function(**arguments))
+    in_time = virtual_time.run if pyfuncitem.get_closest_marker("virtual_time") else asyncio.run
+    in_time(function(**arguments))
     return True

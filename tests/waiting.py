@@ -5,10 +5,10 @@ A condition is anything that returns a truthy value when it holds; that value is
 AssertionError does not hold yet, so that `assert`s can be waited for; any other exception ends the wait at once.
 """
 
+import asyncio
 import inspect
 import threading
 import time
-from asyncio import sleep as _pause
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast, overload
 
@@ -61,9 +61,10 @@ async def wait_for_async(
     step: float = STEP_SECONDS,
 ) -> T:
     """Do as `wait_for`, in an event loop. `condition` may be a plain or an async function."""
-    end = time.monotonic() + deadline_seconds
+    now = asyncio.get_running_loop().time  # which a test may have in its hand
+    end = now() + deadline_seconds
     while True:
-        late = time.monotonic() >= end
+        late = now() >= end
         last: object
         try:
             answer = condition()
@@ -75,4 +76,4 @@ async def wait_for_async(
             last = not_yet
         if late:
             raise _too_long(deadline_seconds, why, last)
-        await _pause(step)
+        await asyncio.sleep(step)

@@ -4,16 +4,15 @@ The device here keeps its turns as the real drivers do (`fencing.device`), and i
 """
 
 import asyncio
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from agent_shell.virtual_time import LoopClock
 from api import objects as good
 from ostkeeper.api import FenceDevice
 from ostkeeper.api.fencedevice import FenceDeviceSpec
-from ostkeeper.controller.clock import SystemClock
 from ostkeeper.controller.power import PROBE_GRACE, Devices, Power, Secret, UnusableError
 from ostkeeper.core.events import Acked, CutPower, PowerOn, ReadPower
 from ostkeeper.core.power import Feed, PowerReading, PowerState
@@ -21,8 +20,8 @@ from ostkeeper.fencing.device import Device
 from ostkeeper.fencing.registry import NoDriver
 from ostkeeper.ports import Clock, DeviceIdentity, DeviceSilent, PowerDevice
 
-pytestmark = pytest.mark.scenario
-CLOCK = SystemClock()
+pytestmark = [pytest.mark.scenario, pytest.mark.virtual_time]
+CLOCK = LoopClock()
 FEED = Feed("bmc-oss1")
 
 
@@ -163,9 +162,9 @@ async def test_probe_under_way_delays_a_shot_by_its_grace_at_most(takes: float) 
     slot = room.devices.slot("scratch/bmc-oss1")
     slot.probe = asyncio.create_task(_probe(device))
     await asyncio.sleep(0)
-    began = time.monotonic()
+    began = CLOCK.monotonic()
     assert (await room.cut()).ok
-    assert time.monotonic() - began < PROBE_GRACE + 0.1
+    assert CLOCK.monotonic() - began < PROBE_GRACE + 0.1
     assert slot.busy == 0
 
 
@@ -206,10 +205,10 @@ async def test_slow_reading_ends_at_the_request_time_out_as_unknown() -> None:
     assert room.declared
     await room.devices.get(room.declared)
     room.made[0].takes = 30.0
-    began = time.monotonic()
+    began = CLOCK.monotonic()
     read = await room.power.read(lambda _: room.declared, ReadPower(9, FEED, CLOCK.monotonic() + 60))
     assert read.reading.state is PowerState.UNKNOWN
-    assert time.monotonic() - began < 1.0
+    assert CLOCK.monotonic() - began < 1.0
 
 
 async def test_edited_device_is_opened_again_and_an_order_follows_what_it_was_decided_on() -> None:

@@ -17,7 +17,7 @@ from ostkeeper.core.events import Outcome, Problem
 from ostkeeper.ports import Written
 from waiting import wait_for_async
 
-pytestmark = pytest.mark.scenario
+pytestmark = [pytest.mark.scenario, pytest.mark.virtual_time]
 KEY = "scratch/bmc-oss1"
 FAST = {"spec.probe": {"interval": "50ms", "sampleCount": 20}, "spec.requestTimeout": "100ms"}
 

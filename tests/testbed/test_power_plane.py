@@ -96,6 +96,7 @@ async def test_crashed_server_stays_dead_until_its_power_is_cycled() -> None:
     await wait_for_async(lambda: boards["oss1"].running, 5, "it boots after off and on")
 
 
+@pytest.mark.virtual_time
 async def test_server_that_is_switched_off_while_it_waits_to_boot_does_not_boot() -> None:
     plane, boards = await plane_of()
     plane.boot_delay = 0.05
