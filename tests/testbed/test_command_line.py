@@ -82,7 +82,7 @@ def test_nothing_is_left_when_a_testbed_ends(tmp_path: Path, ending: str) -> Non
         else:
             process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
-    wait_for(lambda: not left_of(directory), 10, f"everything of {directory} is gone: {left_of(directory)}")
+    wait_for(lambda: not left_of(directory), 30, f"everything of {directory} is gone: {left_of(directory)}")
     assert namespaces_of_servers(truth) == []
 
 

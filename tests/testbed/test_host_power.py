@@ -87,11 +87,16 @@ async def test_both_servers_see_a_disk_at_the_same_path_and_other_devices_not_at
 async def test_dead_server_answers_nobody_and_boots_again_at_once(tmp_path: Path) -> None:
     """Ten times in a row, since the kernel takes a dead network namespace apart when it finds the time."""
     probe = f"import socket; s=socket.socket(); s.settimeout(0.2); print(s.connect_ex(('{host_address(1)}', 1)))"
+
+    async def refuses() -> bool:
+        """Whether its kernel answers that nobody listens there."""
+        return (await must(lab.two, "python3", "-I", "-S", "-c", probe)).strip() == str(errno.ECONNREFUSED)
+
     async with two_hosts(tmp_path) as lab:
         for _ in range(10):
-            assert (await must(lab.two, "python3", "-I", "-S", "-c", probe)).strip() == str(errno.ECONNREFUSED)
+            await wait_for_async(refuses, 15, "a server that has just booted is found anew, some seconds later perhaps")
             await lab.one.power_off()
-            assert (await must(lab.two, "python3", "-I", "-S", "-c", probe)).strip() != str(errno.ECONNREFUSED)
+            assert not await refuses()
             await lab.one.power_on()
 
 

@@ -30,7 +30,7 @@ async def loaded(directory: Path) -> AsyncIterator[tuple[Lab, Load]]:
 async def written(load: Load, target: str, more: int = 20) -> None:
     start = len(load.acknowledged()[target])
     await wait_for_async(
-        lambda: len(load.acknowledged()[target]) >= start + more, 10, f"{more} more records on {target}"
+        lambda: len(load.acknowledged()[target]) >= start + more, 30, f"{more} more records on {target}"
     )
 
 

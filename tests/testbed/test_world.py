@@ -37,7 +37,7 @@ async def mount(world: World, host: str, target: str) -> None:
 
 async def test_truth_shows_power_mounts_and_records_after_a_cut_and_a_move() -> None:
     async with mounted() as world:
-        await wait_for_async(lambda: len(world.load.acknowledged()["scratch-OST0000"]) > 5, 10, "the load writes")
+        await wait_for_async(lambda: len(world.load.acknowledged()["scratch-OST0000"]) > 5, 30, "the load writes")
         await world.verbs.power_cut("oss1")
         clear_mmp(world.images["scratch-OST0000"])
         await mount(world, "oss2", "scratch-OST0000")
@@ -82,7 +82,7 @@ async def test_machine_that_stops_itself_boots_again_with_another_boot_id() -> N
         with contextlib.suppress(HostGone):  # the command dies with its machine, before or after it could be told
             await world.verbs.exec("oss1", "/run/testbed/stop-machine")
         one = world.hosts["oss1"]
-        await wait_for_async(lambda: one.running and one.boot_id != before, 10, "the server is back, as another boot")
+        await wait_for_async(lambda: one.running and one.boot_id != before, 30, "the server is back, as another boot")
         assert world.hosts["oss1"].mounts() == {}
         assert world.plane.powered("oss1")
 
@@ -93,7 +93,7 @@ async def test_crashed_server_keeps_its_power_until_it_is_switched_on_again() ->
         crashed = (await world.verbs.truth())["hosts"]["oss1"]
         assert (crashed["power"], crashed["running"], crashed["holds"]) == (True, False, [])
         await world.verbs.power_on("oss1")
-        await wait_for_async(lambda: world.hosts["oss1"].running, 10, "the server is back")
+        await wait_for_async(lambda: world.hosts["oss1"].running, 30, "the server is back")
 
 
 async def test_server_cut_by_its_feeds_has_no_current_and_comes_back_with_it() -> None:
@@ -101,7 +101,7 @@ async def test_server_cut_by_its_feeds_has_no_current_and_comes_back_with_it() -
         await world.verbs.power_cut("oss1", feeds=True)
         assert not world.plane.ac("oss1")
         await world.verbs.power_on("oss1")
-        await wait_for_async(lambda: world.hosts["oss1"].running, 10, "the server is back")
+        await wait_for_async(lambda: world.hosts["oss1"].running, 30, "the server is back")
 
 
 async def test_another_board_shows_after_the_next_boot() -> None:
@@ -109,7 +109,7 @@ async def test_another_board_shows_after_the_next_boot() -> None:
         board = await world.verbs.board_replace("oss1")
         await world.verbs.power_cut("oss1")
         await world.verbs.power_on("oss1")
-        await wait_for_async(lambda: world.hosts["oss1"].running, 10, "the server is back")
+        await wait_for_async(lambda: world.hosts["oss1"].running, 30, "the server is back")
         assert (await world.verbs.exec("oss1", "cat", "/sys/class/dmi/id/product_uuid")).out.strip() == board
 
 
