@@ -113,7 +113,7 @@ async def test_bmc_without_current_is_silent_and_boots_when_it_is_back() -> None
         await it.devices.ac_lost("oss1")
         assert (await device.read("", soon(0.5))).state is PowerState.UNKNOWN
         await it.devices.ac_back("oss1")
-        assert (await device.read("", soon())).state is PowerState.ON
+        assert (await device.read("", soon(20))).state is PowerState.ON
         await device.close()
 
 
@@ -166,7 +166,7 @@ async def _off_and_on(devices: dict[str, PowerDevice], board: _Board) -> None:
     assert (await devices["bmc"].read("", soon(0.5))).state is PowerState.UNKNOWN, "a BMC without current answered"
     await devices["left"].on("1", soon())
     await wait_for_async(lambda: board.up, 5, "it boots")
-    assert (await devices["bmc"].read("", soon(10))).state is PowerState.ON
+    assert (await devices["bmc"].read("", soon(20))).state is PowerState.ON
 
 
 async def test_faults_that_make_no_sense_are_refused_by_name() -> None:
