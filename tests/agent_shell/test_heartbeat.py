@@ -19,6 +19,7 @@ from waiting import wait_for_async
 
 pytestmark = pytest.mark.contract
 Answer = Callable[[int], Awaitable[int]]
+DEADLINE = 20.0
 
 
 @dataclass
@@ -67,14 +68,14 @@ async def well(number: int) -> int:
 async def test_lease_is_renewed_every_interval_and_says_who_and_what() -> None:
     async with beating(well, ev.Beat(True, 0.1, 0.5)) as (server, heartbeat, renewed):
         heartbeat.report = "77"
-        await wait_for_async(lambda: len(renewed) >= 5, 5.0, "five renewals")
+        await wait_for_async(lambda: len(renewed) >= 5, DEADLINE, "five renewals")
     body = server.bodies[-1]
     assert body["spec"]["holderIdentity"] == "oss1/boot-1"
     assert body["metadata"]["annotations"] == {
         "ostkeeper.dev/report": "77",
         "ostkeeper.dev/oldest-disk-reading": "1.2",
     }
-    assert all(later - earlier > 0.05 for earlier, later in itertools.pairwise(server.times))
+    assert all(later - earlier > 0.05 for earlier, later in itertools.pairwise(renewed))
 
 
 async def test_lease_that_does_not_exist_is_created() -> None:
@@ -82,7 +83,7 @@ async def test_lease_that_does_not_exist_is_created() -> None:
         return 404 if number == 0 else 200
 
     async with beating(missing, ev.Beat(True, 0.1, 0.5)) as (server, _, renewed):
-        await wait_for_async(lambda: bool(renewed), 5.0, "it is created and renewed")
+        await wait_for_async(lambda: bool(renewed), DEADLINE, "it is created and renewed")
         assert server.methods[:2] == ["PATCH", "POST"]
 
 
@@ -91,19 +92,23 @@ async def test_conflict_is_tried_again_at_once() -> None:
         return 409 if number == 0 else 200
 
     async with beating(conflict, ev.Beat(True, 30.0, 90.0)) as (server, _, renewed):
-        await wait_for_async(lambda: bool(renewed), 5.0, "the second try succeeds")
+        await wait_for_async(lambda: bool(renewed), DEADLINE, "the second try succeeds")
         assert server.methods == ["PATCH", "PATCH"]
 
 
 async def test_request_that_hangs_is_given_up_before_the_next_is_due() -> None:
     async def hang(number: int) -> int:
-        if number == 0:
+        if number % 2 == 0:
             await asyncio.Event().wait()
         return 200
 
-    async with beating(hang, ev.Beat(True, 0.5, 1.5)) as (server, _, renewed):
-        await wait_for_async(lambda: bool(renewed), 5.0, "the next one gets through")
-        assert server.times[1] - server.times[0] < 0.6
+    async with beating(hang, ev.Beat(True, 1.0, 3.0)) as (server, _, renewed):
+        await wait_for_async(lambda: bool(renewed), DEADLINE, "the next one gets through")
+
+        def in_time() -> bool:
+            return any(again - hung < 1.0 for hung, again in zip(server.times[::2], server.times[1::2], strict=False))
+
+        await wait_for_async(in_time, DEADLINE, "the next one is in time, unless the machine stands still")
 
 
 async def test_renewal_counts_from_when_its_request_began() -> None:
@@ -111,10 +116,9 @@ async def test_renewal_counts_from_when_its_request_began() -> None:
         await asyncio.get_running_loop().create_task(_later(0.2))
         return 200
 
-    began = time.monotonic()
-    async with beating(slow, ev.Beat(True, 1.0, 3.0)) as (_, _, renewed):
-        await wait_for_async(lambda: bool(renewed), 5.0, "it is renewed")
-        assert renewed[0] - began < 0.15
+    async with beating(slow, ev.Beat(True, 30.0, 90.0)) as (server, _, renewed):
+        await wait_for_async(lambda: bool(renewed), DEADLINE, "it is renewed")
+        assert renewed[0] <= server.times[0]
 
 
 async def _later(seconds: float) -> None:
@@ -128,17 +132,17 @@ async def test_lease_is_not_touched_without_permission_and_at_once_with_it() -> 
         await _later(0.3)
         assert server.methods == []
         heartbeat.set(ev.Beat(True, 30.0, 90.0))
-        await wait_for_async(lambda: len(renewed) == 1, 5.0, "it begins at once")
+        await wait_for_async(lambda: len(renewed) == 1, DEADLINE, "it begins at once")
 
 
 async def test_renewal_stored_at_a_lower_version_tells_that_etcd_was_restored() -> None:
     async with beating(well, ev.Beat(True, 0.1, 0.5)) as (server, heartbeat, renewed):
         restored = list[int]()
         heartbeat.went_back = lambda: restored.append(server.version)
-        await wait_for_async(lambda: len(renewed) >= 3, 5.0, "three renewals")
+        await wait_for_async(lambda: len(renewed) >= 3, DEADLINE, "three renewals")
         assert restored == []
         server.version = 50
-        await wait_for_async(lambda: bool(restored), 5.0, "it is told")
+        await wait_for_async(lambda: bool(restored), DEADLINE, "it is told")
         before = len(renewed)
-        await wait_for_async(lambda: len(renewed) >= before + 3, 5.0, "it goes on")
+        await wait_for_async(lambda: len(renewed) >= before + 3, DEADLINE, "it goes on")
         assert len(restored) == 1
