@@ -73,33 +73,46 @@ async def test_beat_is_heard_with_its_boot_and_the_canary_proves_what_came_befor
         await heard.proof("a canary written after the lease comes after it")
         assert [(beat.node, beat.boot_id) for beat in heard.beats if beat.node == server] == [(server, "boot-1")]
         assert heard.heartbeats.stale_for(server) >= 0.0
-        await api.patch(f"{BEATS}/{server}", {"spec": {"holderIdentity": f"{server}/boot-2"}})
-        await heard.proof("a canary written after the renewal comes after it")
+
+        async def moved() -> bool:
+            """Whether it does by one renewal: all clocks start again, and it is forgotten, where the machine stands still."""
+            renewed = good.fresh("renewed-")
+            await api.patch(f"{BEATS}/{server}", {"metadata": {"annotations": {"test": renewed}}, "spec": boot_2})
+            await heard.proof("a canary written after the renewal comes after it")
+            return heard.heartbeats.pulses[server].moved
+
+        boot_2 = {"holderIdentity": f"{server}/boot-2"}
+        await wait_for_async(moved, 60, "a renewal moves the pulse")
         assert heard.beats[-1].boot_id == "boot-2"
-        assert heard.heartbeats.pulses[server].moved
         assert not any(beat.node.startswith("ostkeeper-canary") for beat in heard.beats)
 
 
 async def test_proof_that_is_asked_for_comes_at_once_and_serves_all_who_ask(plane: ControlPlane) -> None:
     async with Listener.listening(plane, good.fresh("op-")) as heard:
-        await heard.proof("the canary sings")  # the next one is a whole interval away
-        asked, before = time.monotonic(), len(heard.proofs)
-        for _ in range(50):
-            heard.leases.prove()
-        await heard.proof("a proof that was asked for", CANARY_INTERVAL)
-        assert time.monotonic() - asked < CANARY_INTERVAL / 2
-        assert len(heard.proofs) - before <= 2
+
+        async def at_once() -> bool:
+            await heard.proof("the canary sings")  # the next one is a whole interval away
+            asked, before = time.monotonic(), len(heard.proofs)
+            for _ in range(50):
+                heard.leases.prove()
+            await heard.proof("a proof that was asked for")
+            assert time.monotonic() - asked < CANARY_INTERVAL / 2
+            assert len(heard.proofs) - before <= 2
+            return True
+
+        await wait_for_async(at_once, 60, "a proof that is asked for comes at once, unless the machine stands still")
 
 
 async def test_canary_that_is_not_ours_proves_nothing(plane: ControlPlane) -> None:
     """Another operator of the same name, or our own of an earlier life: when it was written, we cannot know."""
     name = good.fresh("op-")
     async with Listener.listening(plane, name) as heard, plane.client() as admin:
-        await heard.proof("the canary sings")  # its next song is a whole interval away
-        horizon = heard.heartbeats.horizon
-        foreign = {"metadata": {"annotations": {"ostkeeper.dev/canary": f"{name}_ffff:1000"}}}
-        await admin.patch(f"{BEATS}/ostkeeper-canary-{name}", foreign)
-        await never(lambda: heard.heartbeats.horizon > horizon, CANARY_INTERVAL / 2, "a foreign song counts")
+        sung, proofs = heard.leases._count, len(heard.proofs)
+        for number in range(20):
+            foreign = {"metadata": {"annotations": {"ostkeeper.dev/canary": f"{name}_ffff:{sung + number}"}}}
+            await admin.patch(f"{BEATS}/ostkeeper-canary-{name}", foreign)
+        await heard.proof("our own song comes after them")
+        assert len(heard.proofs) - proofs <= heard.leases._count - sung + 1, "a foreign song counts"
 
 
 async def test_api_server_that_was_away_makes_all_clocks_start_again(tmp_path: Path) -> None:
@@ -110,14 +123,14 @@ async def test_api_server_that_was_away_makes_all_clocks_start_again(tmp_path: P
                 await admin.create(BEATS, lease("oss7", "boot-1"))
             await wait_for_async(lambda: heard.heartbeats.stale_for("oss7") > 1.0, 10, "a lease that stands still ages")
             await plane.stop_apiserver()
-            horizon = heard.heartbeats.horizon
+            gone = time.monotonic()  # what was sent before may be heard after
             await never(
-                lambda: heard.heartbeats.horizon > horizon, CANARY_GAP + 0.5, "time accrues while nothing is proven"
+                lambda: heard.heartbeats.horizon > gone, CANARY_GAP + 0.5, "time accrues while nothing is proven"
             )
             back = time.monotonic()  # it answers before it calls itself ready
             await plane.start_apiserver()
             await heard.proof("the watch lives again", 20)
-            assert heard.heartbeats.started > horizon + CANARY_GAP, "an amnesty"
+            assert heard.heartbeats.started > gone + CANARY_GAP, "an amnesty"
             assert heard.heartbeats.stale_for("oss7") <= time.monotonic() - back + 0.5
 
 
@@ -136,4 +149,4 @@ async def test_restored_etcd_does_not_leave_the_watch_deaf(tmp_path: Path) -> No
             assert heard.went_back >= 1
             async with plane.client() as admin:
                 await admin.create(BEATS, lease("oss9", "boot-1"))
-            await wait_for_async(lambda: any(b.node == "oss9" for b in heard.beats), 5, "what is new is heard")
+            await wait_for_async(lambda: any(b.node == "oss9" for b in heard.beats), 15, "what is new is heard")
