@@ -100,7 +100,7 @@ async def test_admission_policy_refuses_even_the_admin_in_its_own_words(
             return str(refused)
         return ""
 
-    said = await wait_for_async(refusal, 10, "a policy is in force a moment after its binding is stored")
+    said = await wait_for_async(refusal, 30, "a policy is in force a moment after its binding is stored")
     assert "red is not wanted here" in said
 
 
