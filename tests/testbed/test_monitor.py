@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import signal
 import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -116,6 +118,32 @@ async def test_disk_that_is_cut_off_but_still_mounted_is_no_holder(tmp_path: Pat
         for disk in lab.one.disks:
             disk.cut()
         assert (await sampled(monitor)).holders == {lab.images[0].target: []}
+
+
+@asynccontextmanager
+async def looking_away(monitor: Monitor) -> AsyncIterator[None]:
+    """The monitor stands still, as it does where the whole machine does."""
+    assert monitor._process is not None
+    monitor._process.send_signal(signal.SIGSTOP)
+    yield
+    monitor._process.send_signal(signal.SIGCONT)
+
+
+async def test_gap_counts_where_a_disk_may_have_changed_hands_in_it(tmp_path: Path) -> None:
+    async with monitored(tmp_path) as (lab, monitor):
+        image = lab.images[0]
+        await mount(lab.one, image)
+        before = (await sampled(monitor)).longest_gap
+        began = time.monotonic()
+        async with looking_away(monitor):
+            await wait_for_async(lambda: time.monotonic() > began + 2.0, 10, "its holder writes every second")
+        assert (await sampled(monitor)).longest_gap == before
+        async with looking_away(monitor):
+            await must(lab.one, "umount", image.mount_point)
+            await mount(lab.two, image)
+            again = time.monotonic()
+            await wait_for_async(lambda: time.monotonic() > again + 2.0, 10, "the other one holds it now")
+        assert (await sampled(monitor)).longest_gap > 2.0
 
 
 async def test_orderly_moves_back_and_forth_are_no_overlap(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ class Verdict:
 
     samples: int
     longest_gap: float
-    """Seconds between two samples at most: how short an overlap could have been missed."""
+    """Seconds between two samples at most, of those between which more than one server has written to a disk, or one that
+    did not hold it: how short an overlap could have been missed. A machine that stood still misses none."""
     overlaps: list[dict[str, Any]]
     """Each violation: `kind` (held-twice or mark-taken), `target`, `hosts`, `time`, `monotonic`."""
     holders: dict[str, list[str]]

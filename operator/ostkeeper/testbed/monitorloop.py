@@ -44,6 +44,17 @@ class Watched:
     name: str
     marked_mount: int = 0
     """The mount (see `mount_id`) during which its own mark stood in the MMP block; 0: none, or that has ended."""
+    written: int = -1
+    """How many writes the kernel had counted on this device at the last sample."""
+
+    def has_written(self) -> bool:
+        """Whether it has since the last sample, as far as anyone can tell."""
+        before = self.written
+        try:
+            self.written = int(Path(f"/sys/block/{self.name}/stat").read_text().split()[4])
+        except (OSError, IndexError):
+            self.written = -1
+        return before < 0 or before != self.written
 
     def mount_id(self) -> int:
         """Tells this super block from a later one of the same device: the inode that sysfs gave it; 0: there is none.
@@ -68,6 +79,16 @@ class ImageWatch:
     mmp: tuple[int, int] | None
     devices: list[Watched] = field(default_factory=list)
     overlapping: frozenset[str] = frozenset()
+    holders: frozenset[str] = frozenset()
+    """Who held it at the last sample."""
+    gone: frozenset[str] = frozenset()
+    """Whose device has gone since: what was written there cannot be told any more."""
+
+    def unseen(self) -> bool:
+        """Whether anybody but one holder may have had it since the last sample: no mount and no harm without a write."""
+        writers = {one.host for one in self.devices if one.has_written()}
+        gone, self.gone = self.gone, frozenset()
+        return len(writers | gone | self.holders) > 1
 
     def holds(self, one: Watched) -> bool:
         """Whether this server could write to this image now, or once it thaws."""
@@ -96,6 +117,7 @@ class Watcher:
         self.samples = 0
         self.overlaps = 0
         self.longest_gap = 0.0
+        """Between two samples between which a disk may have changed hands."""
         self._last = time.monotonic()
 
     def set_disks(self, rows: list[list[Any]]) -> None:
@@ -108,17 +130,21 @@ class Watcher:
             name = f"loop{number}"
             wanted[target].append(known.get((host, target, name)) or Watched(host, f"/dev/{name}", name))
         for target, image in self._images.items():
+            stay = {(one.host, one.name) for one in wanted[target]}
+            image.gone |= {one.host for one in image.devices if (one.host, one.name) not in stay}
             image.devices = wanted[target]
 
     def sample(self) -> None:
         """Look at every disk once."""
         now = time.monotonic()
-        if self.samples:
-            self.longest_gap = max(self.longest_gap, now - self._last)
-        self._last = now
+        gap, self._last = now - self._last, now
+        unseen = [image.unseen() for image in self._images.values()]
+        if any(unseen):
+            self.longest_gap = max(self.longest_gap, gap)
         self.samples += 1
         for image in self._images.values():
             holders = [one for one in image.devices if image.holds(one)]
+            image.holders = frozenset(one.host for one in holders)
             self._check_overlap(image, holders)
             self._check_mark(image, holders)
 
