@@ -18,6 +18,7 @@ from ostkeeper.testbed.disks import Image, make_image
 from ostkeeper.testbed.host import Host, HostSpec
 from ostkeeper.testbed.hostcontrol import Result
 from ostkeeper.testbed.net import Switch
+from waiting import wait_for_async
 
 needs_root_and_loop = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/loop-control").exists(),
@@ -64,8 +65,15 @@ async def must(host: Host, *argv: str, seconds: float = 30.0) -> str:
 
 
 async def mount(host: Host, image: Image) -> None:
-    """Mount a target as an admin would."""
-    await must(host, "mount", image.device, image.mount_point)
+    """Mount a target as an admin would, who tries again where somebody had the device open by O_EXCL just then."""
+
+    async def tried() -> Result:
+        result = await host.execute(("mount", image.device, image.mount_point), 60)
+        assert "busy" not in result.err, result.err
+        return result
+
+    result = await wait_for_async(tried, 60, f"{host.name} should mount {image.target}")
+    assert result.code == 0, f"{host.name}: mount {image.target}: exit {result.code}: {result.err}"
 
 
 def mark(image: Image) -> kernel.MmpMark:

@@ -51,7 +51,7 @@ async def test_overlap_is_seen_when_a_stalled_owner_thaws_after_its_partner_moun
         await mount(lab.one, image)
         (await sampled(monitor)).check()
         await lab.one.stall()
-        await must(lab.two, "mount", image.device, image.mount_point, seconds=60)
+        await mount(lab.two, image)
         await lab.one.unstall()
 
         verdict = await sampled(monitor)

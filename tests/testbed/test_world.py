@@ -12,7 +12,7 @@ from ostkeeper.testbed.hostcontrol import HostGone
 from ostkeeper.testbed.layout import layout
 from ostkeeper.testbed.monitor import DoubleMount
 from ostkeeper.testbed.world import World, WorldError, WorldOptions
-from testbed.hostlab import clear_mmp, needs_root_and_loop
+from testbed.hostlab import clear_mmp, mount, needs_root_and_loop
 from waiting import wait_for_async
 
 pytestmark = [pytest.mark.contract, needs_root_and_loop]
@@ -25,14 +25,8 @@ async def mounted(options: WorldOptions = BARE) -> AsyncIterator[World]:
     """One pair, each target mounted at home as an admin would."""
     async with World(options) as world:
         for target in world.layout.targets:
-            await mount(world, target.home, target.name)
+            await mount(world.hosts[target.home], world.images[target.name])
         yield world
-
-
-async def mount(world: World, host: str, target: str) -> None:
-    image = world.images[target]
-    result = await world.verbs.exec(host, "mount", image.device, image.mount_point)
-    assert result.code == 0, result.err
 
 
 async def test_truth_shows_power_mounts_and_records_after_a_cut_and_a_move() -> None:
@@ -40,7 +34,7 @@ async def test_truth_shows_power_mounts_and_records_after_a_cut_and_a_move() -> 
         await wait_for_async(lambda: len(world.load.acknowledged()["scratch-OST0000"]) > 5, 30, "the load writes")
         await world.verbs.power_cut("oss1")
         clear_mmp(world.images["scratch-OST0000"])
-        await mount(world, "oss2", "scratch-OST0000")
+        await mount(world.hosts["oss2"], world.images["scratch-OST0000"])
         truth = await world.verbs.truth()
     assert truth["hosts"]["oss1"]["power"] is False
     assert truth["hosts"]["oss1"]["ac"] is True
@@ -59,7 +53,7 @@ async def test_world_fails_the_run_when_a_disk_was_held_twice() -> None:
         async with mounted() as world:
             await world.verbs.hang("oss1")
             clear_mmp(world.images["scratch-OST0000"])
-            await mount(world, "oss2", "scratch-OST0000")
+            await mount(world.hosts["oss2"], world.images["scratch-OST0000"])
             await world.verbs.thaw("oss1")
 
     with pytest.raises(DoubleMount, match="scratch-OST0000"):
@@ -70,7 +64,7 @@ async def test_tolerated_overlap_is_still_told() -> None:
     async with mounted(replace(BARE, tolerate_overlap=True)) as world:
         await world.verbs.stall("oss1")
         clear_mmp(world.images["scratch-OST0000"])
-        await mount(world, "oss2", "scratch-OST0000")
+        await mount(world.hosts["oss2"], world.images["scratch-OST0000"])
         truth = await world.verbs.truth()
     assert truth["overlaps"] == len(truth["violations"])
     assert ["oss1", "oss2"] in [one["hosts"] for one in truth["violations"] if one["kind"] == "held-twice"]
