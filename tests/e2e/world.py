@@ -30,7 +30,7 @@ from ostkeeper.api.ost import OST
 from ostkeeper.api.phases import ANSWERABLE
 from ostkeeper.api.rules import LOOK_AGAIN, NOT_ASKED
 from ostkeeper.testbed.controlplane import ControlPlaneError
-from ostkeeper.testbed.controlplane_client import ApiClient, ApiError
+from ostkeeper.testbed.controlplane_client import UNHEARD, ApiClient, ApiError
 from ostkeeper.testbed.identities import ADMIN, ONCALL
 from ostkeeper.testbed.layout import layout
 from ostkeeper.testbed.manifests import merged
@@ -70,13 +70,13 @@ class E2E:
     # What the API says -----------------------------------------------------------------------------------------------
 
     async def read(self, path: str) -> Json:
-        """GET, again while the API server asks for patience."""
+        """GET, again while the API server asks for patience, or is not heard."""
 
         async def answered() -> Json | None:
             try:
                 return await self.client.get(path)
-            except ApiError as error:
-                if error.status not in PATIENCE:
+            except UNHEARD as error:
+                if isinstance(error, ApiError) and error.status not in PATIENCE:
                     raise
                 return None
 

@@ -14,10 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import aiohttp
-
 from ostkeeper.testbed import build, controlplane_files, controlplane_relay, identities
-from ostkeeper.testbed.controlplane_client import ApiClient, ApiError
+from ostkeeper.testbed.controlplane_client import UNHEARD, ApiClient
 from ostkeeper.testbed.controlplane_process import Child, freeze, kill, spawn, tail, thaw
 from ostkeeper.testbed.identities import ADMIN, Identity
 from ostkeeper.testbed.net import API_PORT
@@ -307,17 +305,21 @@ class ControlPlane:
                 raise ControlPlaneError(f"{name} has ended ({code}). The end of {log}:\n{tail(log)}")
         try:
             return await client.text("/readyz") == "ok"
-        except (ApiError, aiohttp.ClientError, TimeoutError):
+        except UNHEARD:
             return False
 
     async def _until_crds_are_served(self) -> None:
-        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         async with self.client() as client, asyncio.timeout(READY_SECONDS):
-            while True:
-                items = (await client.get(path))["items"]
-                if all(_is_true(item, "Established") for item in items):
-                    return
+            while not await _serves_all_crds(client):
                 await asyncio.sleep(0.1)
+
+
+async def _serves_all_crds(client: ApiClient) -> bool:
+    try:
+        items = (await client.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions"))["items"]
+    except UNHEARD:
+        return False
+    return all(_is_true(item, "Established") for item in items)
 
 
 def _is_true(document: dict[str, object], kind: str) -> bool:

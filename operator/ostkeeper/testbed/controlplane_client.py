@@ -25,6 +25,10 @@ class ApiError(Exception):
         self.status, self.reason, self.message = status, reason, message
 
 
+UNHEARD = (ApiError, aiohttp.ClientError, TimeoutError)
+"""What a request raises while the API server is away, busy, or not ready."""
+
+
 class ApiClient:
     """One user's connection; an async context manager, to be used in one event loop.
 

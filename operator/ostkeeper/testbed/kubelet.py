@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
-
-from ostkeeper.testbed.controlplane_client import STRATEGIC_MERGE_PATCH, ApiClient, ApiError
+from ostkeeper.testbed.controlplane_client import STRATEGIC_MERGE_PATCH, UNHEARD, ApiClient, ApiError
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 RENEW_SECONDS = 3.0
@@ -73,7 +71,7 @@ class Kubelets:
         while True:
             try:
                 await self.tick()
-            except (aiohttp.ClientError, TimeoutError, ApiError) as error:
+            except UNHEARD as error:
                 _LOG.info("kubelets: %s; trying again in %.1fs", error, self._renew_seconds)
                 await asyncio.sleep(self._renew_seconds)
             await asyncio.sleep(TICK_SECONDS)

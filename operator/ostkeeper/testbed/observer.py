@@ -12,9 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import aiohttp
-
-from ostkeeper.testbed.controlplane_client import ApiClient, ApiError
+from ostkeeper.testbed.controlplane_client import UNHEARD, ApiClient
 from ostkeeper.testbed.scene import GROUP, FeedSeen, Scene, ServerSeen, targets_of, verdicts_of
 from ostkeeper.testbed.world import World
 
@@ -22,8 +20,6 @@ EVERY = 0.3
 """Seconds between two looks."""
 TRIES = 60
 """Looks until one succeeds that has to."""
-UNSEEN = (aiohttp.ClientError, ApiError, TimeoutError)
-"""What makes one look fail, and no more than that."""
 BASE = "/apis/ostkeeper.dev/v1alpha1/namespaces"
 Listener = Callable[[Scene, Scene], None]
 """Called after each look with the one before and this one."""
@@ -79,14 +75,14 @@ class Observer:
         for _ in range(TRIES):
             try:
                 return await self._look(client)
-            except UNSEEN:
+            except UNHEARD:
                 await asyncio.sleep(EVERY)
         return await self._look(client)
 
     async def _run(self, client: ApiClient) -> None:
         while True:
             await asyncio.sleep(EVERY)
-            with contextlib.suppress(*UNSEEN):
+            with contextlib.suppress(*UNHEARD):
                 after = await self._look(client)
                 before, self.scene = self.scene, after
                 self._listener(before, after)
