@@ -23,7 +23,7 @@ pytestmark = pytest.mark.e2e
 DRILLED = {"failover": {"wiring": "Drilled"}}
 FENCE_TEST = (sys.executable, "-m", "ostkeeper.cli.main", "fence-test", "scratch/pair-a")
 DRILL_SECONDS = 240.0
-"""Three steps a server, each with heartbeats to wait for, and two boots: 60 s on an idle machine."""
+"""Three steps a server, each with heartbeats to wait for, and two boots: 90 s on a busy machine."""
 
 
 def but_osts(manifests: list[dict[str, Any]]) -> str:
