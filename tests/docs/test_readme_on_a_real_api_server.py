@@ -40,15 +40,21 @@ async def typed(plane: ControlPlane, text: str, user: str = ONCALL.user) -> str:
 
 async def put(plane: ControlPlane, document: dict[str, Any], *statuses: dict[str, Any]) -> None:
     """Have this object there, in the last of these statuses, whatever an earlier test has left of it."""
+    kind, name, place = await cleared(plane, document)
+    await plane.kubectl("create", *place, "-f", "-", stdin=json.dumps(document))
+    for status in statuses:
+        await _write_status(plane, kind, name, place, status)
+
+
+async def cleared(plane: ControlPlane, document: dict[str, Any]) -> tuple[str, str, tuple[str, str]]:
+    """Take away what an earlier test has left of this object. Gives its kind, its name and its place."""
     kind, name = document["kind"].lower(), document["metadata"]["name"]
     place = ("-n", document["metadata"].get("namespace", "default"))
     if await plane.kubectl("get", kind, name, *place, "--ignore-not-found"):
         if kind == "failover":
             await _write_status(plane, kind, name, place, {"phase": "Aborted"})
         await plane.kubectl("delete", kind, name, *place)
-    await plane.kubectl("create", *place, "-f", "-", stdin=json.dumps(document))
-    for status in statuses:
-        await _write_status(plane, kind, name, place, status)
+    return kind, name, place
 
 
 async def _write_status(
@@ -65,6 +71,7 @@ async def spec(plane: ControlPlane, kind: str, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", EXAMPLES)
 async def test_example_is_accepted_without_a_warning(plane: ControlPlane, kind: str) -> None:
+    await cleared(plane, EXAMPLES[kind])
     words = ("--warnings-as-errors", "create", "--dry-run=server", "--validate=strict", "-f", "-")
     assert "created" in await plane.kubectl(*words, stdin=json.dumps(EXAMPLES[kind]))
 
