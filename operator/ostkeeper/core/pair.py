@@ -41,13 +41,15 @@ from ostkeeper.core.events import (
 from ostkeeper.core.heartbeats import Heartbeats, newer
 from ostkeeper.core.plan import plan
 from ostkeeper.core.power import PowerState
-from ostkeeper.core.signs import calm, late_at, only_shows, same_news, signs_of
+from ostkeeper.core.signs import calm, in_passing, late_at, same_news, signs_of
 from ostkeeper.core.view import View
 
 RETRY = 0.3
 """Seconds after a write or read that got no answer."""
 REFUSED_RETRY = 5.0
 """Seconds after a write that the API server refused."""
+MIRROR_RETRY = 1.0
+"""Seconds after a mirror that was not written."""
 
 
 class PairMachine:
@@ -58,7 +60,7 @@ class PairMachine:
         self.wake_at = math.inf
         """When a Tick is due. It may be early, and then changes nothing; it is never late."""
         self._planned: tuple[object, ...] | None = None
-        """The signs on which the last plan asked for nothing; None: the next event is planned on."""
+        """The signs on which the last plan decided nothing; None: the next event is planned on."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event in; return what is to be done. Raises InvariantBroken rather than break a safety rule."""
@@ -66,7 +68,7 @@ class PairMachine:
         view = self.view
         seen = signs_of(view, now)
         if self._rests(changed, seen, now):
-            if now >= self.wake_at:
+            if now >= self.wake_at or view.wake < self.wake_at:
                 self.wake_at = min(view.wake, late_at(view, now))
             return []
         view.wake, view.awake, view.memo, view.showing = math.inf, False, {}, 0
@@ -75,7 +77,7 @@ class PairMachine:
             gate.leave(view, effects, now)
         view.memo = None
         self.wake_at = min(view.wake, late_at(view, now))
-        self._planned = seen if only_shows(view, effects) and not view.awake and calm(view) else None
+        self._planned = seen if in_passing(view, effects) and not view.awake and calm(view) else None
         return effects
 
     def _rests(self, changed: bool, signs: tuple[object, ...], now: float) -> bool:
@@ -222,8 +224,9 @@ class PairMachine:
         if key:
             del view.mirrors[key]
             if event.outcome is not Outcome.OK:
-                view.mirror_retry[key] = now + 1.0
-            return news
+                view.mirror_retry[key] = now + MIRROR_RETRY
+                view.wake_by(view.mirror_retry[key])
+            return news and event.outcome is Outcome.OK
         self._decision_written(event, now)
         return event.outcome is not Outcome.OK or event.op != view.showing
 

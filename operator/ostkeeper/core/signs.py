@@ -1,6 +1,6 @@
 """Whether a plan may be skipped: nothing that it looks at has changed since the last one.
 
-Most events are heartbeats, proofs of the watch and ticks that change nothing. After a plan that asked for nothing, the next
+Most events are heartbeats, proofs of the watch and ticks that change nothing. After a plan that decided nothing, the next
 one is made only when one of these is so:
 
 * an event changed the view (`PairMachine` says so for each kind of event, `same_news` for objects);
@@ -12,7 +12,8 @@ So this is the rule for all that is decided, in whatever module. What a step loo
 event: nothing is to be done. With time (an age, a soak, a time-out): `wake_by` for the moment, on the branch that waits.
 With a lease: only by its signs, which are not its age and not the moment of its last renewal. With anything else, such as
 the leases of other pairs' servers: `stay_awake`. And a plan that was made twice on the same view asks for nothing the second
-time; after one that only wrote what people see, the last thing that a plan does, that much is taken for granted.
+time; after one that asked only in passing (`IN_PASSING`), that much is taken for granted. A mirror that failed is no news:
+it is tried again when its time has come.
 `tests/core/test_signs.py` holds a machine that skips plans against one that plans on every event.
 
 Not here: what a plan does.
@@ -26,7 +27,7 @@ from ostkeeper.api.common import Resource, condition_of
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.ost import OST
-from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST, WritePair
+from ostkeeper.core.events import Effect, Prepare, ProveWatch, WriteOSSReady, WriteOST, WritePair
 from ostkeeper.core.heartbeats import LATE_AFTER
 from ostkeeper.core.verdict import DISK_LAG
 from ostkeeper.core.view import DISK_READING_MAX_AGE, View
@@ -35,10 +36,15 @@ CALM = ("AwaitingApproval", "Blocked")
 """Phases that wait, for a person or a device, and may do so for hours. In all others every event is planned on."""
 
 
-def only_shows(view: View, effects: list[Effect]) -> bool:
-    """Whether a plan asked for nothing but mirrors, on which nothing is decided, or for nothing at all."""
+IN_PASSING = (WriteOST, WriteOSSReady, Prepare, ProveWatch)
+"""What is asked for in passing: mirrors, and requests that have no answer. No step of the plan looks at whether they were
+carried out, and all are noted where the plan asks for them, so that it asks once (`watch` before anything is decided)."""
+
+
+def in_passing(view: View, effects: list[Effect]) -> bool:
+    """Whether a plan asked for nothing, or only for that on which nothing is decided."""
     return all(
-        isinstance(effect, (WriteOST, WriteOSSReady)) or (isinstance(effect, WritePair) and effect.op == view.showing)
+        isinstance(effect, IN_PASSING) or (isinstance(effect, WritePair) and effect.op == view.showing)
         for effect in effects
     )
 
