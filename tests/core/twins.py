@@ -22,7 +22,12 @@ SAME_MOMENT = 1e-6
 
 
 class Eager(PairMachine):
-    """Plans on every event."""
+    """Plans on every event, and makes everything anew."""
+
+    def step(self, event: e.Event, now: float) -> list[e.Effect]:
+        """One step."""
+        self.view.kept.clear()
+        return super().step(event, now)
 
     def _rests(self, changed: bool, signs: tuple[object, ...], now: float) -> bool:
         return False

@@ -24,9 +24,10 @@ ADOPT_RETRY = 10.0
 
 def regressed(view: View) -> int:
     """The highest epoch that an agent of the pair has seen, if it is above the API's; else 0."""
-    epoch = view.status.epoch if view.status else 0
-    seen = [oss.status.epoch_seen for node, oss in view.osses.items() if node in view.servers and oss.status]
-    return max((e for e in seen if e > epoch), default=0)
+    epoch, servers = view.status.epoch if view.status else 0, view.servers
+    seen = [oss.status.epoch_seen for node, oss in view.osses.items() if node in servers and oss.status]
+    highest = max(seen, default=0)
+    return highest if highest > epoch else 0
 
 
 def word_given(view: View) -> bool:

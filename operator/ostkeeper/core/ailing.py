@@ -94,7 +94,7 @@ def _reads(view: View, node: str, target: str) -> str:
 def errors(view: View, node: str) -> tuple[str, ...]:
     """Targets with errors, as the server's own agent reported them last."""
     report = view.report(node)
-    return tuple(t.target for t in report.targets if t.errors) if report else ()
+    return tuple([t.target for t in report.targets if t.errors]) if report else ()
 
 
 def stalled(view: View, node: str, now: float) -> tuple[str, ...]:
@@ -115,6 +115,8 @@ def conditions(view: View, node: str, now: float) -> tuple[str, ...]:
 def troubles(view: View, node: str, now: float) -> tuple[str, ...]:
     """All that the server suffers from, one clause each; empty: it can serve, or nobody has said otherwise."""
     flagged, still, node_says = errors(view, node), stalled(view, node, now), conditions(view, node, now)
+    if not (flagged or still or node_says):
+        return ()
     said = []
     if flagged:
         said.append(f"{', '.join(flagged)}: its agent reports errors")

@@ -14,24 +14,20 @@ from ostkeeper.api.phases import ORDERLY
 from ostkeeper.core.digest import digest
 from ostkeeper.core.view import View
 
-ARMED = "/armed"
-"""Its place in `View.memo`, in which the servers have theirs."""
+
+def armed(view: View) -> tuple[str, ...]:
+    """Why Automatic would act as Manual now. Every plan asks for it, and it changes rarely."""
+    rests_on: list[object] = [view.pair, view.active, view.problems, view.policies, *view.devices.values()]
+    for node in view.servers:
+        rests_on += (view.report(node), view.reads(node), _seen_alive(view, node))
+    return view.keep("armed", tuple(rests_on), _armed)
 
 
-def armed(view: View) -> list[str]:
-    """Why Automatic would act as Manual now. Several ask for it in one step, in which it does not change."""
-    if view.memo is None:
-        return _armed(view)
-    if ARMED not in view.memo:
-        view.memo[ARMED] = _armed(view)
-    reasons: list[str] = view.memo[ARMED]
-    return reasons
-
-
-def _armed(view: View) -> list[str]:
+def _armed(view: View) -> tuple[str, ...]:
+    """It looks at nothing but what `armed` says that it rests on."""
     pair, status = view.pair, view.status
     if pair is None or status is None:
-        return ["the pair has no status yet"]
+        return ("the pair has no status yet",)
     reasons = [p.message for p in view.problems if p.targets or p.nodes]
     if view.policies is not True:
         reasons.append("the admission policies are not known to be in force")
@@ -42,7 +38,13 @@ def _armed(view: View) -> list[str]:
         reasons.append("no target is assigned yet")
     for node in pair.servers:
         reasons += _server(view, node)
-    return reasons
+    return tuple(reasons)
+
+
+def _seen_alive(view: View, node: str) -> bool:
+    """Whether its lease was seen to move in this term."""
+    pulse = view.heartbeats.pulses.get(node)
+    return pulse is not None and pulse.moved
 
 
 def _server(view: View, node: str) -> list[str]:
@@ -93,9 +95,7 @@ def _lies(view: View, node: str, device: FenceDevice, outlet: str) -> list[str]:
     readings = device.status.feeds if device.status else ()
     off = any(r.outlet == outlet and r.state == "PoweredOff" for r in readings)
     verdict_fenced = view.status is not None and any(f.node == node for f in view.status.fenced)
-    pulse = view.heartbeats.pulses.get(node)
-    lived = pulse is not None and pulse.moved
-    if off and lived and not verdict_fenced and not device.spec.has_outlets:
+    if off and _seen_alive(view, node) and not verdict_fenced and not device.spec.has_outlets:
         return [f"{device.name} reads OFF while {node} lives"]
     return []
 

@@ -45,6 +45,10 @@ class Pulse:
     """For each of its last renewals, newest last and at most eight, a second before which it was not committed: the horizon
     when it was seen. When it was seen says less: after a pause renewals come in a burst, some older than the pause."""
 
+    def late(self, interval: float, now: float) -> bool:
+        """Whether a renewal is overdue: over one and a half intervals."""
+        return now - self.changed_at > LATE_AFTER * interval
+
 
 @dataclass(slots=True)
 class Server:
@@ -148,8 +152,9 @@ class Heartbeats:
         return max(0.0, now - self.seen_at(node))
 
     def late(self, node: str, interval: float, now: float) -> bool:
-        """Whether a renewal is overdue: over one and a half intervals."""
-        return self.unseen_for(node, now) > LATE_AFTER * interval
+        """Whether a renewal of the server is overdue, or its first one since the clocks started."""
+        pulse = self.pulses.get(node)
+        return pulse.late(interval, now) if pulse else now - self.started > LATE_AFTER * interval
 
     def renewed_since(self, node: str, moment: float) -> bool:
         """Whether a renewal was seen that began after `moment`.
@@ -157,7 +162,7 @@ class Heartbeats:
         An agent renews one after the other, so the second one committed after `moment` began after it.
         """
         pulse = self.pulses.get(node)
-        return pulse is not None and sum(1 for at in pulse.recent if at > moment) >= 2
+        return pulse is not None and sum([at > moment for at in pulse.recent]) >= 2
 
     def watch_fuse(self, now: float) -> None:
         """Count for each file system and power domain how many servers are late at this moment; open and close its fuse.

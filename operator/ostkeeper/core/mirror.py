@@ -7,6 +7,7 @@ written when something changed, not because time passes.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from ostkeeper.api.common import Condition, condition_of
 from ostkeeper.api.oss import TargetReport
@@ -31,9 +32,12 @@ def mirror(view: View, now: float) -> list[Effect]:
     if _hot(view) and not regressed(view):  # a pair below what an agent has seen is not at work: it waits for a person
         return []
     verdicts = {node: verdict_of(view, node, now) for node in view.servers}
-    osts = [s for s in (_ost_effect(view, ost, now) for _, ost in sorted(view.osts.items())) if s is not None]
-    osses = [s for s in (_oss_effect(view, node, verdicts[node], now) for node in view.servers) if s is not None]
-    return [*osts, *osses, *([] if view.busy else _pair(view, verdicts, now))]
+    living = tuple([node for node in view.servers if view.fresh(node, now)])
+    osts = [Said(ost, *ost_state(view, ost, living)) for _, ost in sorted(view.osts.items())]
+    shown = [_ost_effect(view, said, living, now) for said in osts]
+    shown += [_oss_effect(view, node, verdicts[node], now) for node in view.servers]
+    effects = [effect for effect in shown if effect is not None]
+    return effects + ([] if view.busy else _pair(view, verdicts, osts))
 
 
 def _hot(view: View) -> bool:
@@ -43,11 +47,11 @@ def _hot(view: View) -> bool:
     return fo is None or (fo.spec.type == "Failover" and fo.phase in ("", *HOT))
 
 
-def _pair(view: View, verdicts: dict[str, Verdict], now: float) -> list[Effect]:
+def _pair(view: View, verdicts: dict[str, Verdict], osts: list[Said]) -> list[Effect]:
     assert view.pair is not None
     assert view.status is not None
     servers = tuple(_server_state(n, v.name, v.sentence) for n, v in verdicts.items())
-    conditions = pair_conditions(view, verdicts, now)
+    conditions = pair_conditions(view, verdicts, osts)
     if same(conditions, view.status.conditions) and _same_servers(servers, view.status.servers):
         return []
     effects = write_pair(view, "conditions", servers=servers, conditions=conditions)
@@ -75,12 +79,12 @@ def _say(c: Condition) -> tuple[object, ...]:
     return (c.type, c.status, c.reason, c.message, c.observed_generation)
 
 
-def pair_conditions(view: View, verdicts: dict[str, Verdict], now: float) -> tuple[Condition, ...]:
+def pair_conditions(view: View, verdicts: dict[str, Verdict], osts: list[Said]) -> tuple[Condition, ...]:
     """Ready, Reconciling, Stalled, Armed, Degraded and EpochRegressed, kstatus-clean."""
     assert view.pair is not None
     generation = view.pair.metadata.generation
-    stalled, why_stalled = _stalled(view, now)
-    moving = _unconverged(view, now)
+    stalled, why_stalled = _stalled(view)
+    moving = _unconverged(view, osts)
     reasons = [*armed(view), *_budget(view)]
     ill = [f"{n} is {v.name}: {v.sentence}" for n, v in verdicts.items() if v.name != "Healthy"]
     epoch = regressed(view)
@@ -118,7 +122,7 @@ def _regressed_message(view: View, epoch: int) -> str:
     )
 
 
-def _stalled(view: View, now: float) -> tuple[str, str]:
+def _stalled(view: View) -> tuple[str, str]:
     """Reason and message when a person is needed."""
     assert view.status is not None
     assert view.pair is not None
@@ -139,10 +143,10 @@ def _stalled(view: View, now: float) -> tuple[str, str]:
     noted = [n for n in view.status.noted if n.type == "Failover" and view.held_by(n.node)]
     if noted:
         return "Noted", f"{noted[0].failover} ended without an act, and {noted[0].node} has not been well since"
-    return _homeless(view, now)
+    return _homeless(view)
 
 
-def _homeless(view: View, now: float) -> tuple[str, str]:
+def _homeless(view: View) -> tuple[str, str]:
     """Targets that nobody was ever told to serve, because an agent cannot answer; servers that are both silent."""
     assert view.status is not None
     silent = [n for n in view.servers if view.heartbeats.known(n) and view.heartbeats.stale_for(n) >= view.timeout()]
@@ -155,25 +159,33 @@ def _homeless(view: View, now: float) -> tuple[str, str]:
     return "", ""
 
 
-def _unconverged(view: View, now: float) -> list[str]:
+def _unconverged(view: View, osts: list[Said]) -> list[str]:
     """What is not yet as it was declared."""
     assert view.status is not None
-    said = []
-    for _, ost in sorted(view.osts.items()):
-        state = ost_state(view, ost, now)
-        wanted = "Unmounted" if ost.spec.desired == "Unmounted" else "Mounted"
-        if state[0] != wanted:
-            said.append(f"{ost.target} is {state[0]}" + (f": {state[1]}" if state[1] else ""))
+    said = [f"{o.ost.target} is {o.state}" + (f": {o.why}" if o.why else "") for o in osts if not o.good]
     if view.status.active_failover:
         said.append(f"{view.status.active_failover} is open")
     return said
 
 
-def ost_state(view: View, ost: OST, now: float) -> tuple[str, str]:
+class Said(NamedTuple):
     """State and reason of one target, as `kubectl get ost` shows it."""
-    problem = next((p for p in view.problems if ost.target in p.targets), None)
+
+    ost: OST
+    state: str
+    why: str
+
+    @property
+    def good(self) -> bool:
+        """Whether that is what was declared."""
+        return self.state == self.ost.spec.desired
+
+
+def ost_state(view: View, ost: OST, living: tuple[str, ...]) -> tuple[str, str]:
+    """State and reason of one target, as `kubectl get ost` shows it. `living`: the servers that were seen alive just now."""
     assignment = view.status.assignment(ost.target) if view.status else None
     if assignment is None:
+        problem = next((p for p in view.problems if ost.target in p.targets), None)
         return _unassigned(view, ost.target, problem.message if problem else "")
     report = view.target_report(assignment.node, ost.target)
     foreign = _foreign(view, ost.target)
@@ -181,7 +193,7 @@ def ost_state(view: View, ost: OST, now: float) -> tuple[str, str]:
         return "ForeignMount", foreign
     if assignment.intent == "Hold":
         return "Held", f"{assignment.node} may keep it mounted and mount nothing new"
-    if report is None or not view.fresh(assignment.node, now):
+    if report is None or assignment.node not in living:
         return "Unknown", f"{assignment.node} is silent"
     if assignment.intent == "Release":
         gone = report.state == "Unmounted" and report.released is not None and report.released.epoch == assignment.epoch
@@ -222,22 +234,16 @@ def _serving(report: TargetReport, assignment: Assignment) -> tuple[str, str]:
     return "Mounting", report.message
 
 
-def _ost_effect(view: View, ost: OST, now: float) -> Effect | None:
+def _ost_effect(view: View, said: Said, living: tuple[str, ...], now: float) -> Effect | None:
     assert view.status is not None
-    state, why = ost_state(view, ost, now)
+    ost, state, why = said
     assignment = view.status.assignment(ost.target)
     node = assignment.node if assignment else ""
-    wanted = "Unmounted" if ost.spec.desired == "Unmounted" else "Mounted"
-    mounted = [
-        n
-        for n in view.servers
-        if view.fresh(n, now)
-        if (t := view.target_report(n, ost.target)) and t.state in ("Mounted", "ForeignMount")
-    ]
+    mounted = [n for n in living if (t := view.target_report(n, ost.target)) and t.state in ("Mounted", "ForeignMount")]
     report = view.target_report(node, ost.target) if node else None
     recovery = report.recovery if report and state == "Recovering" else ""
     epoch, generation = assignment.epoch if assignment else 0, ost.metadata.generation
-    after = _ost_status(ost.target, node, ",".join(mounted), state, why, epoch, recovery, state == wanted, generation)
+    after = _ost_status(ost.target, node, ",".join(mounted), state, why, epoch, recovery, said.good, generation)
     before = ost.status
     if before is after:
         return None

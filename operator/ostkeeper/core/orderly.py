@@ -124,17 +124,23 @@ def wishes(view: View, now: float) -> list[Wish]:
     A server must be able to take all that ought to go there: one that has just booted reads its disks one after the other,
     and a person is asked once, not once a target.
     """
+    return view.once("/wishes", _wishes, now)
+
+
+def _wishes(view: View, now: float) -> list[Wish]:
     found = _wanted_elsewhere(view, now)
+    if not found:
+        return found
     going = {to: tuple(w.target for w in found if w.to == to) for to in view.servers}
     return [w for w in found if view.fresh(w.node, now) and not partner_unable(view, w.to, going[w.to], now)]
 
 
 def _wanted_elsewhere(view: View, now: float) -> list[Wish]:
     assert view.status is not None
-    found = []
+    found, blocked = [], view.blocked_targets()
     for a in sorted(view.status.assignments, key=lambda a: a.target):
         ost = view.ost(a.target)
-        if ost is None or ost.spec.desired != "Mounted" or a.target in view.blocked_targets() or a.intent != "Serve":
+        if ost is None or ost.spec.desired != "Mounted" or a.target in blocked or a.intent != "Serve":
             continue
         if foreign(view, a):
             continue

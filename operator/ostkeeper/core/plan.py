@@ -165,6 +165,8 @@ def _forget(view: View, now: float) -> list[Effect]:
     """What was noted about a server that is well again, and fencings that lie behind a soak."""
     assert view.status is not None
     assert view.pair is not None
+    if not view.status.noted and not view.status.fenced:
+        return []
     healthy = {
         n
         for n in view.servers

@@ -30,7 +30,7 @@ from ostkeeper.api.ost import OST
 from ostkeeper.core.events import Effect, Prepare, ProveWatch, WriteOSSReady, WriteOST, WritePair
 from ostkeeper.core.heartbeats import LATE_AFTER
 from ostkeeper.core.verdict import DISK_LAG
-from ostkeeper.core.view import DISK_READING_MAX_AGE, View
+from ostkeeper.core.view import View
 
 CALM = ("AwaitingApproval", "Blocked")
 """Phases that wait, for a person or a device, and may do so for hours. In all others every event is planned on."""
@@ -90,32 +90,31 @@ def _reported(oss: OSS) -> object:
 
 def signs_of(view: View, now: float) -> tuple[object, ...]:
     """What a plan makes of the leases, and who is out of all pairs. While it stays the same, a renewal changes nothing."""
-    servers, interval, timeout = view.servers, view.interval(), view.timeout()
-    heartbeats = view.heartbeats
+    servers, interval, heartbeats = view.servers, view.interval(), view.heartbeats
     found: list[object] = [heartbeats.started, heartbeats.blind(now)]
     found += heartbeats.out.items()
     for place, node in enumerate(servers):
         pulse = heartbeats.pulses.get(node)
         changed_at = heartbeats.started
         if pulse is not None:
-            beat, changed_at = pulse.beat, pulse.changed_at
-            reads = beat.disk_age is not None and beat.disk_age <= DISK_READING_MAX_AGE
-            found += (pulse.moved, beat.boot_id, view.report(node) is not None, reads)
-            if pulse.moved and now - changed_at <= LATE_AFTER * interval:
+            changed_at = pulse.changed_at
+            found += (pulse.moved, pulse.beat.boot_id, view.report(node) is not None, view.reads(node))
+            if pulse.moved and not pulse.late(interval, now):
                 continue
-        stale, silent = heartbeats.horizon - changed_at, now >= changed_at + timeout
+        timeout, stale = view.timeout(), heartbeats.horizon - changed_at
         partner_lives = heartbeats.renewed_since(servers[1 - place], changed_at + interval)
-        found += (silent, stale >= timeout, stale >= timeout + DISK_LAG, partner_lives)
+        found += (now >= changed_at + timeout, stale >= timeout, stale >= timeout + DISK_LAG, partner_lives)
     return tuple(found)
 
 
 def late_at(view: View, now: float) -> float:
     """When the next renewal will be overdue; infinity where none is awaited."""
-    wait = LATE_AFTER * view.interval()
+    interval = view.interval()
+    wait = LATE_AFTER * interval
     due = math.inf
     for node in view.servers:
         pulse = view.heartbeats.pulses.get(node)
-        if pulse is not None and pulse.moved and now - pulse.changed_at <= wait:
+        if pulse is not None and pulse.moved and not pulse.late(interval, now):
             due = min(due, pulse.changed_at + wait + 0.001)
     return due
 

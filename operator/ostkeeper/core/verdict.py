@@ -10,9 +10,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Evidence, Witness
+from ostkeeper.api.oss import DiskReport, OSSStatus
+from ostkeeper.api.osspair import Assignment
 from ostkeeper.core import ailing
 from ostkeeper.core.acts import ASKS_FOR, Act
 from ostkeeper.core.digest import digest
@@ -148,6 +151,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+@lru_cache(maxsize=1024)
 def judge(
     witnesses: Witnesses, node: str = "it", partner: str = "its partner", trouble: str = "its targets report errors"
 ) -> Verdict:
@@ -166,23 +170,24 @@ def _remarks(w: Witnesses, partner: str) -> dict[str, str]:
     return {"since": seen if w.heartbeat in (F, L) else "has not been seen in a later boot", "doubt": doubt}
 
 
-def witnesses_of(view: View, node: str, now: float) -> Witnesses:
-    """Turn what was seen of a server into fresh, late, stale and unknown."""
+def witnesses_of(view: View, node: str, trouble: str, now: float) -> Witnesses:
+    """Turn what was seen of a server into fresh, late, stale and unknown. `trouble` says what it suffers from."""
     assert view.pair is not None
-    partner = view.pair.partner_of(node)
+    partner, held = view.pair.partner_of(node), view.held_by(node)
+    lives, partner_lives = view.fresh(node, now), view.fresh(partner, now)
     pulse = view.heartbeats.pulses.get(node)
     missed = (pulse.changed_at if pulse else view.heartbeats.started) + view.interval()
     return Witnesses(
-        heartbeat=_heartbeat(view, node, now),
-        node=_node(view, node, missed, now),
-        disk=_disk(view, node, partner, now),
-        network=_network(view, partner, node, now),
-        lustre=_lustre(view, node, now),
-        shared=ailing.shared(view, node, partner, now),
-        partner=F if view.fresh(partner, now) and view.heartbeats.renewed_since(partner, missed) else S,
-        fenced=_fenced(view, node) and not view.held_by(node),  # after a Restart it is judged by what is seen
+        heartbeat=F if lives else _missed(view, node),
+        node=_node(view, node, lives or view.node_moved.get(node, -1.0) > missed),
+        disk=_disk(held, view.disks(partner) if partner_lives else {}),
+        network=_network(view.report(partner) if partner_lives else None),
+        lustre=S if trouble else U if view.report(node) is None else F,
+        shared=bool(trouble) and ailing.shared(view, node, partner, now),
+        partner=F if partner_lives and view.heartbeats.renewed_since(partner, missed) else S,
+        fenced=_fenced(view, node) and not held,  # after a Restart it is judged by what is seen
         absent=_absent(view, node, partner, now),
-        holds=bool(view.held_by(node)),
+        holds=bool(held),
         lasting=view.heartbeats.stale_for(node) >= view.timeout() + DISK_LAG,
     )
 
@@ -194,51 +199,43 @@ def verdict_of(view: View, node: str, now: float) -> Verdict:
     if isinstance(made, Verdict):
         return made
     trouble = "; ".join(ailing.troubles(view, node, now))
-    verdict = judge(witnesses_of(view, node, now), node, view.pair.partner_of(node), trouble)
+    verdict = judge(witnesses_of(view, node, trouble, now), node, view.pair.partner_of(node), trouble)
     if view.memo is not None:
         view.memo[node] = verdict
     return verdict
 
 
-def _heartbeat(view: View, node: str, now: float) -> Life:
+def _missed(view: View, node: str) -> Life:
+    """A heartbeat that is not fresh."""
     pulse = view.heartbeats.pulses.get(node)
-    if view.fresh(node, now):
-        return F
     if view.heartbeats.stale_for(node) >= view.timeout():
         return S
     return L if pulse and pulse.moved else U
 
 
-def _node(view: View, node: str, missed: float, now: float) -> Life:
+def _node(view: View, node: str, moves: bool) -> Life:
     """While the lease is silent, only movement since then counts; else what the node controller says."""
     state = view.nodes.get(node)
     if state is None:
         return U
     if state.ready != "True":
         return S
-    return F if view.node_moved.get(node, -1.0) > missed or view.fresh(node, now) else U
+    return F if moves else U
 
 
-def _disk(view: View, node: str, partner: str, now: float) -> Life:
-    held = [a.target for a in view.held_by(node)]
-    disks = view.disks(partner) if view.fresh(partner, now) else {}
-    states = [disks[t].state if t in disks else "Unknown" for t in held]
+def _disk(held: tuple[Assignment, ...], disks: dict[str, DiskReport]) -> Life:
+    """What the living partner reads of the disks that the server holds."""
+    states = {disks[a.target].state if a.target in disks else "Unknown" for a in held}
     if "Advancing" in states:
         return F
-    return S if all(state in ("Still", "Clean") for state in states) else U
+    return S if states <= {"Still", "Clean"} else U
 
 
-def _network(view: View, partner: str, node: str, now: float) -> Life:
-    report = view.report(partner) if view.fresh(partner, now) else None
+def _network(report: OSSStatus | None) -> Life:
+    """What the living partner reports."""
     if report is None or report.peer.state == "Unknown":
         return U
     return F if report.peer.state == "Answering" else S
-
-
-def _lustre(view: View, node: str, now: float) -> Life:
-    if ailing.troubles(view, node, now):
-        return S
-    return U if view.report(node) is None else F
 
 
 def _fenced(view: View, node: str) -> bool:

@@ -8,8 +8,9 @@ Everything in `View` but the objects dies with the leader's term: a new one star
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
@@ -21,6 +22,7 @@ from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import Beat, NodeState, Problem
 from ostkeeper.core.heartbeats import Heartbeats, newer
 
+T = TypeVar("T")
 DISK_READING_MAX_AGE = 10.0
 """Seconds: the partner must have read every LUN within this time to say anything about them."""
 
@@ -48,6 +50,27 @@ class Shown(NamedTuple):
 
     op: int
     what: object
+
+
+class Declared(NamedTuple):
+    """What the pair's object says of its servers, and their heartbeats' interval and time-out in seconds."""
+
+    pair: OSSPair | None
+    """The object, as long as it is this one."""
+    servers: tuple[str, ...] = ()
+    interval: float = 2.0
+    timeout: float = 10.0
+
+
+UNDECLARED = Declared(None)
+"""Without the object."""
+
+
+class Kept(NamedTuple):
+    """What was made, and all that it rests on."""
+
+    of: tuple[object, ...]
+    made: Any
 
 
 @dataclass(slots=True)
@@ -105,7 +128,11 @@ class View:
     refused: str = ""
     """What the API server refused to store last; empty when all is well."""
     memo: dict[str, Any] | None = None
-    """What was made of the servers in this one step, in which nothing that it rests on changes; None outside of a step."""
+    """What was made in this one step, in which nothing that it rests on changes (`once`); None outside of a step."""
+    kept: dict[str, Kept] = field(default_factory=dict)
+    """What was made of objects, as long as it is these objects (`keep`)."""
+    declared: Declared = UNDECLARED
+    """What the pair's object says, as it was read last."""
     ops: int = 0
     busy: int = 0
     """The one write or quorum read that decisions wait for; 0: none is under way."""
@@ -146,7 +173,24 @@ class View:
         """This leader has powered a server on: what this step made of it before does not hold any more."""
         self.powered_on[node] = now
         if self.memo is not None:
-            self.memo.pop(node, None)
+            self.memo.clear()
+
+    def once(self, what: str, make: Callable[[View, float], T], now: float) -> T:
+        """Made of the view once a step, however many ask for it. `what` names it in the step."""
+        if self.memo is None:
+            return make(self, now)
+        if what not in self.memo:
+            self.memo[what] = make(self, now)
+        made: T = self.memo[what]
+        return made
+
+    def keep(self, what: str, of: tuple[object, ...], make: Callable[[View], T]) -> T:
+        """Made of the view once, and again only when `of` is not the same any more: that is ALL that `make` looks at."""
+        kept = self.kept.get(what)
+        if kept is None or kept.of != of:
+            kept = self.kept[what] = Kept(of, make(self))
+        made: T = kept.made
+        return made
 
     def stay_awake(self) -> None:
         """Plan on the next event, whatever it is: what was made of the view may change without a sign (see `signs`)."""
@@ -160,7 +204,7 @@ class View:
     @property
     def servers(self) -> tuple[str, ...]:
         """The pair's two servers."""
-        return self.pair.servers if self.pair else ()
+        return (self.declared if self.declared.pair is self.pair else self._read_pair()).servers
 
     @property
     def active(self) -> Failover | None:
@@ -170,11 +214,20 @@ class View:
 
     def interval(self) -> float:
         """Heartbeat interval, seconds."""
-        return seconds(self.pair.spec.heartbeat.interval) if self.pair else 2.0
+        return (self.declared if self.declared.pair is self.pair else self._read_pair()).interval
 
     def timeout(self) -> float:
         """Heartbeat time-out, seconds."""
-        return seconds(self.pair.spec.heartbeat.timeout) if self.pair else 10.0
+        return (self.declared if self.declared.pair is self.pair else self._read_pair()).timeout
+
+    def _read_pair(self) -> Declared:
+        pair = self.pair
+        if pair is None:
+            self.declared = UNDECLARED
+        else:
+            beat = pair.spec.heartbeat
+            self.declared = Declared(pair, pair.servers, seconds(beat.interval), seconds(beat.timeout))
+        return self.declared
 
     def beat(self, node: str) -> Beat | None:
         """The server's lease as last seen."""
@@ -189,7 +242,7 @@ class View:
     def fresh(self, node: str, now: float) -> bool:
         """Whether the server was seen alive just now: its lease was seen to move in this term and is not late."""
         pulse = self.heartbeats.pulses.get(node)
-        return pulse is not None and pulse.moved and not self.heartbeats.late(node, self.interval(), now)
+        return pulse is not None and pulse.moved and not pulse.late(self.interval(), now)
 
     def watched(self, node: str) -> bool:
         """Whether anything can be said of a server: it was seen to move in this term, or proven to stand still for so long."""
@@ -220,28 +273,38 @@ class View:
             known = self.reports[node] = (oss, beat, _named_by(beat, oss))
         return known[2]
 
+    def reads(self, node: str) -> bool:
+        """Whether a server's readings of the disks are fresh."""
+        pulse = self.heartbeats.pulses.get(node)
+        age = pulse.beat.disk_age if pulse else None
+        return age is not None and age <= DISK_READING_MAX_AGE
+
     def disks(self, node: str) -> dict[str, DiskReport]:
         """The shared disks as a server reads them, if its readings are fresh; empty otherwise."""
-        report, beat = self.report(node), self.beat(node)
-        if report is None or beat is None or beat.disk_age is None or beat.disk_age > DISK_READING_MAX_AGE:
-            return {}
-        return {disk.target: disk for disk in report.disks}
+        report = self.report(node)
+        return {disk.target: disk for disk in report.disks} if report is not None and self.reads(node) else {}
 
     def target_report(self, node: str, target: str) -> TargetReport | None:
         """One target as one server has it, from its last report."""
         oss = self.osses.get(node)
         if oss is None or oss.status is None:
             return None
-        return next((t for t in oss.status.targets if t.target == target), None)
+        for report in oss.status.targets:
+            if report.target == target:
+                return report
+        return None
 
     def held_by(self, node: str) -> tuple[Assignment, ...]:
         """The targets that are this server's, whatever it is told about them."""
         status = self.status
-        return tuple(a for a in status.assignments if a.node == node) if status else ()
+        return tuple([a for a in status.assignments if a.node == node]) if status else ()
 
     def ost(self, target: str) -> OST | None:
         """The object that declares a target."""
-        return next((ost for ost in self.osts.values() if ost.target == target), None)
+        for ost in self.osts.values():
+            if ost.target == target:
+                return ost
+        return None
 
     def reads_all(self, node: str, targets: tuple[str, ...]) -> str:
         """Empty when the server reads all these disks; else what it cannot read."""
