@@ -39,9 +39,9 @@ from ostkeeper.core.events import (
     Wrote,
 )
 from ostkeeper.core.heartbeats import Heartbeats, newer
-from ostkeeper.core.plan import plan
+from ostkeeper.core.plan import plan, prove_again
 from ostkeeper.core.power import PowerState
-from ostkeeper.core.signs import calm, in_passing, late_at, same_news, signs_of
+from ostkeeper.core.signs import calm, due_at, in_passing, same_news, signs_of
 from ostkeeper.core.view import View
 
 RETRY = 0.3
@@ -68,20 +68,21 @@ class PairMachine:
         view = self.view
         seen = signs_of(view, now)
         if self._rests(changed, seen, now):
+            effects = prove_again(view, now)
             if now >= self.wake_at or view.wake < self.wake_at:
-                self.wake_at = min(view.wake, late_at(view, now))
-            return []
-        view.wake, view.awake, view.memo, view.showing = math.inf, False, {}, 0
+                self.wake_at = due_at(view, now)
+            return effects
+        view.wake, view.awake, view.proving, view.memo, view.showing = math.inf, False, False, {}, 0
         effects = plan(view, now)
         if effects:
             gate.leave(view, effects, now)
         view.memo = None
-        self.wake_at = min(view.wake, late_at(view, now))
+        self.wake_at = due_at(view, now)
         self._planned = seen if in_passing(view, effects) and not view.awake and calm(view) else None
         return effects
 
     def _rests(self, changed: bool, signs: tuple[object, ...], now: float) -> bool:
-        """Whether a plan would ask for nothing, as the last one did."""
+        """Whether a plan would decide nothing, as the last one did."""
         return not changed and signs == self._planned and now < self.view.wake
 
     def _take(self, event: Event, now: float) -> bool:

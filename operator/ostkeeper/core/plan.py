@@ -288,12 +288,16 @@ def _prove(view: View, node: str, now: float) -> list[Effect]:
         pulse, partner = view.heartbeats.pulses.get(node), view.pair.partner_of(node) if view.pair else ""
         if pulse is None or not pulse.moved or view.outlived(node, partner):
             return []  # nobody whom this leader saw alive is missed, or all is heard
-    effects: list[Effect] = []
-    if now >= view.prove_at:
-        view.prove_at = now + PROVE_EVERY
-        effects.append(ProveWatch())
-    view.wake_by(view.prove_at)
-    return effects
+    view.proving = True
+    return prove_again(view, now)
+
+
+def prove_again(view: View, now: float) -> list[Effect]:
+    """Ask for the canary if the last plan waits for it and it is time. All that decides whether it waits is a sign (`signs`)."""
+    if not view.proving or now < view.prove_at:
+        return []
+    view.prove_at = now + PROVE_EVERY
+    return [ProveWatch()]
 
 
 def _remember_trust(view: View, now: float) -> None:

@@ -13,7 +13,8 @@ event: nothing is to be done. With time (an age, a soak, a time-out): `wake_by` 
 With a lease: only by its signs, which are not its age and not the moment of its last renewal. With anything else, such as
 the leases of other pairs' servers: `stay_awake`. And a plan that was made twice on the same view asks for nothing the second
 time; after one that asked only in passing (`IN_PASSING`), that much is taken for granted. A mirror that failed is no news:
-it is tried again when its time has come.
+it is tried again when its time has come. What is asked for again and again, the canary while a decision waits for it, is
+asked for without a plan.
 `tests/core/test_signs.py` holds a machine that skips plans against one that plans on every event.
 
 Not here: what a plan does.
@@ -107,7 +108,13 @@ def signs_of(view: View, now: float) -> tuple[object, ...]:
     return tuple(found)
 
 
-def late_at(view: View, now: float) -> float:
+def due_at(view: View, now: float) -> float:
+    """When to look again if no event comes: what the plan waits for, the next request for the canary, the next late renewal."""
+    due = min(view.wake, _late_at(view, now))
+    return min(due, view.prove_at) if view.proving else due
+
+
+def _late_at(view: View, now: float) -> float:
     """When the next renewal will be overdue; infinity where none is awaited."""
     interval = view.interval()
     wait = LATE_AFTER * interval

@@ -148,6 +148,8 @@ class View:
     """The slot for which it is known whether its Failover exists: this leader took it, or has read everything since."""
     prove_at: float = 0.0
     """Not before this second is the canary asked for again."""
+    proving: bool = False
+    """Whether the last plan waits for the canary: it is asked for again and again, without another plan."""
     rejoin: Campaign | None = None
     """The powering on of a fenced server after its relocation."""
     adopt_at: float = 0.0
