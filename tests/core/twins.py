@@ -1,33 +1,32 @@
-"""Two pair machines side by side: the one under test, and one that plans on every event and keeps nothing between plans.
+"""Two pair machines side by side: the one under test, and one that plans on every event.
 
 Told the same at the same times, they have to ask for the same; where they do not, the first one skipped a plan that it
 should have made. A Tick comes when either wants one, so that a wake that the first one forgot is found as well.
+What a view keeps from one plan to the next (`View.keep`) is made anew each time, and has to be the same.
 Here: the two in the place of one. Not here: what they are told (`world`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from typing import Any
 
 import pytest
 
 from ostkeeper.core import events as e
 from ostkeeper.core.heartbeats import Heartbeats
 from ostkeeper.core.pair import PairMachine
+from ostkeeper.core.view import View
 
+KEEP = View.keep
 SAME_MOMENT = 1e-6
 """Seconds: one wake reckoned from two plans may differ by a rounding."""
 
 
 class Eager(PairMachine):
-    """Plans on every event, and makes everything anew."""
-
-    def step(self, event: e.Event, now: float) -> list[e.Effect]:
-        """One step."""
-        self.view.kept.clear()
-        return super().step(event, now)
+    """Plans on every event."""
 
     def _rests(self, changed: bool, signs: tuple[object, ...], now: float) -> bool:
         return False
@@ -64,10 +63,18 @@ class Twins(PairMachine):
         return rests
 
 
+def keep(self: View, what: str, of: tuple[object, ...], make: Callable[[View], Any]) -> Any:
+    """In the place of `View.keep`. Raises AssertionError where what was kept is not what would be made now."""
+    made = KEEP(self, what, of, make)
+    assert made == make(self), f"{what} was kept, though something that it is made of is another"
+    return made
+
+
 @contextmanager
 def twins() -> Iterator[None]:
     """Within it, each operator of a new world is two."""
     Twins.skipped = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.world.PairMachine", Twins)
+        patch.setattr(View, "keep", keep)
         yield

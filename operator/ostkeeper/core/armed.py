@@ -17,17 +17,23 @@ from ostkeeper.core.view import View
 
 def armed(view: View) -> tuple[str, ...]:
     """Why Automatic would act as Manual now. Every plan asks for it, and it changes rarely."""
-    rests_on: list[object] = [view.pair, view.active, view.problems, view.policies, *view.devices.values()]
-    for node in view.servers:
-        rests_on += (view.report(node), view.reads(node), _seen_alive(view, node))
+    pair, status = view.pair, view.status
+    if pair is None or status is None:
+        return ("the pair has no status yet",)
+    rests_on: list[object] = [pair.spec, status.assignments, status.boards, status.fenced, status.wiring]
+    rests_on += [view.active, view.problems, view.policies, *view.devices.values()]
+    for node in pair.servers:
+        rests_on += [_seen_alive(view, node), view.reads(node)]
+        report = view.report(node)
+        rests_on += [report.hazards, report.refusal, report.system_uuid, report.disks] if report else [None]
     return view.keep("armed", tuple(rests_on), _armed)
 
 
 def _armed(view: View) -> tuple[str, ...]:
     """It looks at nothing but what `armed` says that it rests on."""
     pair, status = view.pair, view.status
-    if pair is None or status is None:
-        return ("the pair has no status yet",)
+    assert pair is not None
+    assert status is not None
     reasons = [p.message for p in view.problems if p.targets or p.nodes]
     if view.policies is not True:
         reasons.append("the admission policies are not known to be in force")

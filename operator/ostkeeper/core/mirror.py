@@ -6,6 +6,7 @@ written when something changed, not because time passes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ def mirror(view: View, now: float) -> list[Effect]:
         return []
     verdicts = {node: verdict_of(view, node, now) for node in view.servers}
     living = tuple([node for node in view.servers if view.fresh(node, now)])
-    osts = [Said(ost, *ost_state(view, ost, living)) for _, ost in sorted(view.osts.items())]
+    osts = [_said(view, ost, living) for _, ost in sorted(view.osts.items())]
     shown = [_ost_effect(view, said, living, now) for said in osts]
     shown += [_oss_effect(view, node, verdicts[node], now) for node in view.servers]
     effects = [effect for effect in shown if effect is not None]
@@ -149,9 +150,11 @@ def _stalled(view: View) -> tuple[str, str]:
 def _homeless(view: View) -> tuple[str, str]:
     """Targets that nobody was ever told to serve, because an agent cannot answer; servers that are both silent."""
     assert view.status is not None
-    silent = [n for n in view.servers if view.heartbeats.known(n) and view.heartbeats.stale_for(n) >= view.timeout()]
+    silent = [n for n in view.servers if view.heartbeats.known(n) and view.silent(n)]
+    if not silent:
+        return "", ""
     orphans = sorted(o.target for o in view.osts.values() if view.status.assignment(o.target) is None)
-    if orphans and silent:
+    if orphans:
         word = f"or set spec.adopt: {max(view.status.epoch, 1)} if it is dead"
         return "AdoptionWaits", f"{', '.join(orphans)}: {', '.join(silent)} does not answer; start its agent, {word}"
     if len(silent) == 2:
@@ -162,68 +165,75 @@ def _homeless(view: View) -> tuple[str, str]:
 def _unconverged(view: View, osts: list[Said]) -> list[str]:
     """What is not yet as it was declared."""
     assert view.status is not None
-    said = [f"{o.ost.target} is {o.state}" + (f": {o.why}" if o.why else "") for o in osts if not o.good]
+    said = [f"{o.target} is {o.state}" + (f": {o.why}" if o.why else "") for o in osts if not o.good]
     if view.status.active_failover:
         said.append(f"{view.status.active_failover} is open")
     return said
 
 
 class Said(NamedTuple):
-    """State and reason of one target, as `kubectl get ost` shows it."""
+    """What is said of one target: who may mount it, how each server has it, and what that amounts to."""
 
     ost: OST
-    state: str
-    why: str
+    target: str
+    assignment: Assignment | None
+    reports: dict[str, TargetReport]
+    """By server, where it has reported of it."""
+    state: str = ""
+    why: str = ""
 
     @property
     def good(self) -> bool:
         """Whether that is what was declared."""
         return self.state == self.ost.spec.desired
 
+    def mounted_on(self, servers: Iterable[str]) -> list[str]:
+        """Those of the servers that report it mounted, whoever mounted it."""
+        return [n for n in servers if n in self.reports and self.reports[n].state in ("Mounted", "ForeignMount")]
 
-def ost_state(view: View, ost: OST, living: tuple[str, ...]) -> tuple[str, str]:
-    """State and reason of one target, as `kubectl get ost` shows it. `living`: the servers that were seen alive just now."""
-    assignment = view.status.assignment(ost.target) if view.status else None
+
+def _said(view: View, ost: OST, living: tuple[str, ...]) -> Said:
+    """`living`: the servers that were seen alive just now."""
+    target = ost.target
+    reports = {node: report for node in view.servers if (report := view.target_report(node, target)) is not None}
+    found = Said(ost, target, view.status.assignment(target) if view.status else None, reports)
+    state, why = _state(view, found, living)
+    return found._replace(state=state, why=why)
+
+
+def _state(view: View, said: Said, living: tuple[str, ...]) -> tuple[str, str]:
+    """State and reason of one target, as `kubectl get ost` shows it."""
+    assignment = said.assignment
     if assignment is None:
-        problem = next((p for p in view.problems if ost.target in p.targets), None)
-        return _unassigned(view, ost.target, problem.message if problem else "")
-    report = view.target_report(assignment.node, ost.target)
-    foreign = _foreign(view, ost.target)
-    if foreign:
-        return "ForeignMount", foreign
+        return _unassigned(view, said)
+    for node, report in said.reports.items():
+        if report.state == "ForeignMount":
+            return "ForeignMount", f"mounted on {node} by somebody else"
     if assignment.intent == "Hold":
         return "Held", f"{assignment.node} may keep it mounted and mount nothing new"
-    if report is None or assignment.node not in living:
+    mine = said.reports.get(assignment.node)
+    if mine is None or assignment.node not in living:
         return "Unknown", f"{assignment.node} is silent"
     if assignment.intent == "Release":
-        gone = report.state == "Unmounted" and report.released is not None and report.released.epoch == assignment.epoch
-        return ("Unmounted", "") if gone else ("Releasing", report.message)
-    return _serving(report, assignment)
+        gone = mine.state == "Unmounted" and mine.released is not None and mine.released.epoch == assignment.epoch
+        return ("Unmounted", "") if gone else ("Releasing", mine.message)
+    return _serving(mine, assignment)
 
 
-def _unassigned(view: View, target: str, problem: str) -> tuple[str, str]:
+def _unassigned(view: View, said: Said) -> tuple[str, str]:
     """State and reason of a target that nobody was ever told to serve."""
-    mounted = [
-        n for n in view.servers if (t := view.target_report(n, target)) and t.state in ("Mounted", "ForeignMount")
-    ]
+    mounted = said.mounted_on(view.servers)
     if len(mounted) > 1:
         return (
             "Refused",
             f"mounted on {' and '.join(mounted)} at once: stop it on one of them without unmounting, e2fsck it",
         )
+    problem = next((p.message for p in view.problems if said.target in p.targets), "")
     if problem:
         return "Refused", problem
-    if not mounted and any(d.state == "Advancing" for n in view.servers if (d := view.disks(n).get(target))):
+    if not mounted and any(d.state == "Advancing" for n in view.servers if (d := view.disks(n).get(said.target))):
         return "Pending", "its disk is being written, and no agent says that it has it mounted: find out who has"
     return "Pending", "never assigned to a server yet"
-
-
-def _foreign(view: View, target: str) -> str:
-    for node in view.servers:
-        report = view.target_report(node, target)
-        if report is not None and report.state == "ForeignMount":
-            return f"mounted on {node} by somebody else"
-    return ""
 
 
 def _serving(report: TargetReport, assignment: Assignment) -> tuple[str, str]:
@@ -235,15 +245,13 @@ def _serving(report: TargetReport, assignment: Assignment) -> tuple[str, str]:
 
 
 def _ost_effect(view: View, said: Said, living: tuple[str, ...], now: float) -> Effect | None:
-    assert view.status is not None
-    ost, state, why = said
-    assignment = view.status.assignment(ost.target)
+    ost, assignment, state = said.ost, said.assignment, said.state
     node = assignment.node if assignment else ""
-    mounted = [n for n in living if (t := view.target_report(n, ost.target)) and t.state in ("Mounted", "ForeignMount")]
-    report = view.target_report(node, ost.target) if node else None
+    mounted = said.mounted_on(living)
+    report = said.reports.get(node)
     recovery = report.recovery if report and state == "Recovering" else ""
     epoch, generation = assignment.epoch if assignment else 0, ost.metadata.generation
-    after = _ost_status(ost.target, node, ",".join(mounted), state, why, epoch, recovery, said.good, generation)
+    after = _ost_status(said.target, node, ",".join(mounted), state, said.why, epoch, recovery, said.good, generation)
     before = ost.status
     if before is after:
         return None

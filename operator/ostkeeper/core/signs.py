@@ -86,7 +86,7 @@ def _shown(oss: OSS) -> object:
 
 def _reported(oss: OSS) -> object:
     """The agent's part of its status."""
-    return oss.status.model_copy(update={"conditions": ()}) if oss.status else None
+    return [value for name, value in oss.status if name != "conditions"] if oss.status else None
 
 
 def signs_of(view: View, now: float) -> tuple[object, ...]:

@@ -170,10 +170,9 @@ def _remarks(w: Witnesses, partner: str) -> dict[str, str]:
     return {"since": seen if w.heartbeat in (F, L) else "has not been seen in a later boot", "doubt": doubt}
 
 
-def witnesses_of(view: View, node: str, trouble: str, now: float) -> Witnesses:
+def witnesses_of(view: View, node: str, partner: str, trouble: str, now: float) -> Witnesses:
     """Turn what was seen of a server into fresh, late, stale and unknown. `trouble` says what it suffers from."""
-    assert view.pair is not None
-    partner, held = view.pair.partner_of(node), view.held_by(node)
+    held = view.held_by(node)
     lives, partner_lives = view.fresh(node, now), view.fresh(partner, now)
     pulse = view.heartbeats.pulses.get(node)
     missed = (pulse.changed_at if pulse else view.heartbeats.started) + view.interval()
@@ -198,8 +197,8 @@ def verdict_of(view: View, node: str, now: float) -> Verdict:
     made = view.memo.get(node) if view.memo is not None else None
     if isinstance(made, Verdict):
         return made
-    trouble = "; ".join(ailing.troubles(view, node, now))
-    verdict = judge(witnesses_of(view, node, trouble, now), node, view.pair.partner_of(node), trouble)
+    partner, trouble = view.pair.partner_of(node), "; ".join(ailing.troubles(view, node, now))
+    verdict = judge(witnesses_of(view, node, partner, trouble, now), node, partner, trouble)
     if view.memo is not None:
         view.memo[node] = verdict
     return verdict
