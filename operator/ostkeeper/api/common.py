@@ -110,7 +110,10 @@ class Condition(Model):
 
 def condition_of(conditions: Iterable[Condition], type_: str) -> Condition | None:
     """The condition of that type; None: nothing was said of it yet."""
-    return next((c for c in conditions if c.type == type_), None)
+    for condition in conditions:
+        if condition.type == type_:
+            return condition
+    return None
 
 
 Conditions = Annotated[

@@ -407,12 +407,12 @@ class OSSPair(Resource):
 
     def partner_of(self, server: str) -> str:
         """The other server. Raises ValueError for a server that is not of this pair."""
-        first, second = self.servers
-        if server == first:
-            return second
-        if server == second:
-            return first
-        raise ValueError(f"{server} is not a server of {self.key}: those are {first} and {second}")
+        first, second = self.spec.nodes
+        if server == first.name:
+            return second.name
+        if server == second.name:
+            return first.name
+        raise ValueError(f"{server} is not a server of {self.key}: those are {first.name} and {second.name}")
 
     def fencing_of(self, server: str) -> tuple[Level, ...]:
         """The fencing levels of a server."""

@@ -24,9 +24,11 @@ ADOPT_RETRY = 10.0
 
 def regressed(view: View) -> int:
     """The highest epoch that an agent of the pair has seen, if it is above the API's; else 0."""
-    epoch, servers = view.status.epoch if view.status else 0, view.servers
-    seen = [oss.status.epoch_seen for node, oss in view.osses.items() if node in servers and oss.status]
-    highest = max(seen, default=0)
+    epoch = highest = view.status.epoch if view.status else 0
+    for node in view.servers:
+        oss = view.osses.get(node)
+        if oss is not None and oss.status is not None and oss.status.epoch_seen > highest:
+            highest = oss.status.epoch_seen
     return highest if highest > epoch else 0
 
 

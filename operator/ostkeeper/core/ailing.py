@@ -59,9 +59,9 @@ def _wake(view: View, at: float, now: float) -> None:
 def _motionless(view: View, node: str) -> list[str]:
     """Targets to which nothing gets through from the living server that has them, as far as this moment shows."""
     assert view.pair is not None
-    report = view.report(node) if _watched(view, node) else None
+    report = view.report(node)
     odd = [d.target for d in report.disks if d.state in ("Still", "Unreadable")] if report else []
-    if not odd or report is None:
+    if not odd or report is None or not _watched(view, node):
         return []
     mine = {a.target for a in view.held_by(node)}
     here = {t.target for t in report.targets if t.state in ("Mounted", "Unmounting")}

@@ -84,11 +84,11 @@ def pair_conditions(view: View, verdicts: dict[str, Verdict], osts: list[Said]) 
     """Ready, Reconciling, Stalled, Armed, Degraded and EpochRegressed, kstatus-clean."""
     assert view.pair is not None
     generation = view.pair.metadata.generation
-    stalled, why_stalled = _stalled(view)
+    epoch = regressed(view)
+    stalled, why_stalled = _stalled(view, epoch)
     moving = _unconverged(view, osts)
     reasons = [*armed(view), *_budget(view)]
     ill = [f"{n} is {v.name}: {v.sentence}" for n, v in verdicts.items() if v.name != "Healthy"]
-    epoch = regressed(view)
 
     def condition(type_: str, true: bool, reason: str, message: str) -> Condition:
         return _condition(type_, true, reason, message, generation)
@@ -123,12 +123,12 @@ def _regressed_message(view: View, epoch: int) -> str:
     )
 
 
-def _stalled(view: View) -> tuple[str, str]:
-    """Reason and message when a person is needed."""
+def _stalled(view: View, epoch: int) -> tuple[str, str]:
+    """Reason and message when a person is needed. `epoch`: what an agent has seen above the API's."""
     assert view.status is not None
     assert view.pair is not None
-    if regressed(view):
-        return REGRESSED, _regressed_message(view, regressed(view))
+    if epoch:
+        return REGRESSED, _regressed_message(view, epoch)
     if view.problems:
         return view.problems[0].reason, "; ".join(p.message for p in view.problems)
     if view.refused:

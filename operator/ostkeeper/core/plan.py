@@ -163,9 +163,9 @@ def _objects(view: View, now: float) -> list[Effect]:
 
 def _forget(view: View, now: float) -> list[Effect]:
     """What was noted about a server that is well again, and fencings that lie behind a soak."""
-    assert view.status is not None
-    assert view.pair is not None
-    if not view.status.noted and not view.status.fenced:
+    status = view.status
+    assert status is not None
+    if not status.noted and not status.fenced:
         return []
     healthy = {
         n
@@ -173,20 +173,18 @@ def _forget(view: View, now: float) -> list[Effect]:
         if verdict_of(view, n, now).name == "Healthy" and not opening.release_overdue(view, n, now)
     }
     wishes = {(w.node, w.type) for w in orderly.wishes(view, now)}
-    leaving = {node for node, _ in wishes} | {a.node for a in view.status.assignments if a.intent == "Release"}
+    leaving = {node for node, _ in wishes} | {a.node for a in status.assignments if a.intent == "Release"}
     noted = tuple(
         n
-        for n in view.status.noted
+        for n in status.noted
         if (n.type == "Failover" and (n.node not in healthy or (n.node in leaving and opening.about_release(view, n))))
         or (n.type == orderly.SICK and orderly.emptied(view, now))
         or (n.node, n.type) in wishes
     )
     fenced = tuple(
-        f
-        for f in view.status.fenced
-        if f.node not in healthy or view.boot(f.node) == f.boot_id or _soaks(view, f.node, now)
+        f for f in status.fenced if f.node not in healthy or view.boot(f.node) == f.boot_id or _soaks(view, f.node, now)
     )
-    if noted == view.status.noted and fenced == view.status.fenced:
+    if noted == status.noted and fenced == status.fenced:
         return []
     return write_pair(view, "well again", noted=noted, fenced=fenced)
 

@@ -185,7 +185,7 @@ def witnesses_of(view: View, node: str, partner: str, trouble: str, now: float) 
         shared=bool(trouble) and ailing.shared(view, node, partner, now),
         partner=F if partner_lives and view.heartbeats.renewed_since(partner, missed) else S,
         fenced=_fenced(view, node) and not held,  # after a Restart it is judged by what is seen
-        absent=_absent(view, node, partner, now),
+        absent=not lives and _absent(view, node, partner, now),
         holds=bool(held),
         lasting=view.heartbeats.stale_for(node) >= view.timeout() + DISK_LAG,
     )

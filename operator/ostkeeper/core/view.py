@@ -336,7 +336,7 @@ class View:
         """Empty when the machine under this name is the pinned one, or none is pinned yet."""
         status, oss = self.status, self.osses.get(node)
         uuid = oss.status.system_uuid if oss and oss.status else ""
-        pinned = next((b.system_uuid for b in status.boards if b.node == node), "") if status else ""
-        if not uuid or not pinned or uuid == pinned:
+        pinned = [board.system_uuid for board in status.boards if board.node == node] if status else []
+        if not uuid or not pinned or uuid == pinned[0]:
             return ""
-        return f"{node} is another machine: its board is {uuid}, {pinned} is pinned"
+        return f"{node} is another machine: its board is {uuid}, {pinned[0]} is pinned"
