@@ -253,11 +253,10 @@ def _ost_effect(view: View, said: Said, living: tuple[str, ...], now: float) -> 
     epoch, generation = assignment.epoch if assignment else 0, ost.metadata.generation
     after = _ost_status(said.target, node, ",".join(mounted), state, said.why, epoch, recovery, said.good, generation)
     before = ost.status
-    if before is after:
+    shown = before is after or (before is not None and _same_status(before, after))
+    if shown and not view.mirrors:
         return None
-    if before and same(after.conditions, before.conditions) and _plain(after) == _plain(before):
-        return None
-    op = _begin(view, f"OST {ost.key}", after, now)
+    op = _begin(view, f"OST {ost.key}", after, now, shown=shown)
     return WriteOST(op, ost.key, ost.version, after) if op else None
 
 
@@ -291,6 +290,11 @@ def _ost_status(
     )
 
 
+def _same_status(one: OSTStatus, other: OSTStatus) -> bool:
+    """Whether two say the same, whatever their times."""
+    return _plain(one) == _plain(other) and same(one.conditions, other.conditions)
+
+
 def _plain(s: OSTStatus) -> tuple[object, ...]:
     return (s.observed_generation, s.target, s.node, s.mounted_on, s.state, s.epoch, s.recovery)
 
@@ -311,18 +315,21 @@ def _oss_effect(view: View, node: str, verdict: Verdict, now: float) -> Effect |
     reason, message = ("Refuses", refusal) if refusal else (verdict.name, verdict.sentence)
     after = _condition("Ready", good, reason, message, oss.metadata.generation)
     before = condition_of(oss.status.conditions, "Ready") if oss.status else None
-    if oss.status is None or (before is not None and _say(before) == _say(after)):
+    if oss.status is None:
         return None
-    op = _begin(view, f"OSS {node}", after, now)
+    shown = before is not None and _say(before) == _say(after)
+    op = _begin(view, f"OSS {node}", after, now, shown=shown)
     return WriteOSSReady(op, node, after) if op else None
 
 
-def _begin(view: View, key: str, what: object, now: float) -> int:
-    """One mirror write an object at a time; after a failure not at once again. 0: not now."""
+def _begin(view: View, key: str, what: object, now: float, *, shown: bool) -> int:
+    """One mirror write an object at a time; after a failure not at once again. 0: not now, or it shows that already."""
     under_way = view.mirrors.get(key)
     if under_way is not None:
         if under_way.what != what:
-            view.stay_awake()  # its answer is no news where it shows what shall be shown
+            view.stay_awake()  # its answer would be no news, and what it shows is out of date by then
+        return 0
+    if shown:
         return 0
     retry = view.mirror_retry.get(key, 0.0)
     if now < retry:
