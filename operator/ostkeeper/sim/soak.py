@@ -17,11 +17,12 @@ from pathlib import Path
 
 from ostkeeper.sim import directed, mutants, shrink
 from ostkeeper.sim.coverage import add, merged, never_taken
-from ostkeeper.sim.days import run_seeds
+from ostkeeper.sim.days import ABREAST, run_seeds
+from ostkeeper.sim.draw import NIGHTS
 from ostkeeper.sim.figures import Figures, total, write
 
-CHUNK = 50
-"""Seeds that a process takes at a time."""
+CHUNK = ABREAST * NIGHTS
+"""Seeds that a process takes at a time, at the most."""
 SHRUNK = 3
 """Nights that failed of which the smallest form is looked for."""
 EVERY = 1.0
@@ -39,9 +40,12 @@ def run_chunk(seeds: tuple[int, int]) -> Figures:
 
 
 def chunks(runs: int, seed: int) -> Iterator[tuple[int, int]]:
-    """Seeds in chunks."""
-    for first in range(seed, seed + runs, CHUNK):
-        yield first, min(first + CHUNK, seed + runs)
+    """Seeds in chunks of whole days, but for the first and the last one."""
+    first, beyond = seed, seed + runs
+    while first < beyond:
+        end = min(beyond, (first // CHUNK + 1) * CHUNK)
+        yield first, end
+        first = end
 
 
 def soak(runs: int, seed: int, processes: int, shown: Callable[[Figures], None] = lambda _: None) -> Figures:
