@@ -128,6 +128,8 @@ class HostMachine:
         if snapshot is None or snapshot.pair is None:
             self._drop_wishes(now, "NoFreshRead", f"no fresh read of the pair: {event.detail or 'it was not found'}")
             return
+        if hostview.outdated(host, snapshot.pair, event.began):
+            return  # it is read again as long as anything waits for it
         hostview.take_pair(host, snapshot.pair)
         host.read, host.read_began = snapshot.pair, event.began
         host.partner = snapshot.partner

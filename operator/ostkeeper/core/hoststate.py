@@ -143,6 +143,8 @@ class Host:
     """A read found no OSS of this name."""
     partner: OSS | None = None
     pair: OSSPair | None = None
+    pair_seen: float = -math.inf
+    """When the watch showed it."""
     read: OSSPair | None = None
     """The pair as the last consistent read had it: what a mount rests on."""
     read_began: float = -math.inf

@@ -15,6 +15,7 @@ from ostkeeper.api.ost import OST
 from ostkeeper.core import hostevents as ev
 from ostkeeper.core import nonces
 from ostkeeper.core.events import Gone, Seen
+from ostkeeper.core.heartbeats import newer
 from ostkeeper.core.hoststate import Host, Target
 
 
@@ -22,7 +23,7 @@ def take(host: Host, event: ev.HostEvent, now: float) -> None:
     """Take one event in. Answers to effects are not for here, and change nothing."""
     match event:
         case Seen(object=seen):
-            see(host, seen)
+            see(host, seen, now)
         case Gone():
             lose(host, event)
         case ev.OSSMissing():
@@ -64,7 +65,7 @@ def holder(target: Target, seen: ev.ChildrenSeen) -> str:
     return "" if target.busy in ("mount", "unmount") else seen.holders.get(target.name, "")
 
 
-def see(host: Host, seen: object) -> None:
+def see(host: Host, seen: object, now: float) -> None:
     """An object of this server's pair is there, new or changed."""
     ref = host.oss.spec.pair if host.oss else None
     match seen:
@@ -75,6 +76,7 @@ def see(host: Host, seen: object) -> None:
             host.partner = seen
         case OSSPair() if ref and (ref.namespace, ref.name) == (seen.metadata.namespace, seen.name):
             take_pair(host, seen)
+            host.pair_seen = now
         case OST() if ref and seen.spec.pair_name == ref.name:
             host.osts[seen.key] = seen
             _place(host, seen)
@@ -91,6 +93,14 @@ def take_pair(host: Host, pair: OSSPair) -> None:
         host.partner = None
     boards = pair.status.boards if pair.status else ()
     host.pinned = next((board.system_uuid.lower() for board in boards if board.node == host.server.node), host.pinned)
+
+
+def outdated(host: Host, read: OSSPair, began: float) -> bool:
+    """Whether the watch has shown a later pair since a read began: then what was read is over, and not a restored etcd."""
+    seen = host.pair
+    if seen is None or seen.metadata.uid != read.metadata.uid or host.pair_seen < began:
+        return False
+    return newer(seen.version, read.version)
 
 
 def _recall_answer(host: Host, oss: OSS) -> None:

@@ -10,6 +10,7 @@ off, hung, stalled: it could still. `Host` says so of itself; the checker compar
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -60,6 +61,8 @@ class Checker:
         """What it sees of orders to fence devices, of what decisions rest on, of what agents do; None: nobody decides here."""
         self._held: dict[tuple[str, int], float] = {}
         """When each epoch of each pair became durable."""
+        self._foreign: dict[str, set[str]] = defaultdict(set)
+        """By server: what somebody has mounted there by hand, as its last report says."""
 
     def broken(self, rule: str, detail: str = "") -> None:
         """Something that must never be was seen."""
@@ -163,6 +166,7 @@ class Checker:
 
     def _report(self, server: str, status: OSSStatus) -> None:
         """An agent refuses what would break an invariant, and says so of the target: a bug all the same."""
+        self._foreign[server] = {told.target for told in status.targets if told.state == "ForeignMount"}
         for target in status.targets:
             if BROKEN in (target.reason, target.message.partition(":")[0]):
                 self.broken("an invariant stopped an agent", f"{server}: {target.target}: {target.message}")
@@ -182,8 +186,8 @@ class Checker:
             stays = old is not None and old.node == grant.node
             for other in self.hosts.values():
                 if other.name != grant.node and other.could_write(grant.target):
-                    if stays and other.by_hand(grant.target):
-                        continue  # nothing is moved to where somebody mounts by hand, and no agent mounts beside that
+                    if other.by_hand(grant.target) and (stays or grant.target not in self._foreign[other.name]):
+                        continue  # nothing is moved from where a mount by hand is told of, and no agent mounts beside it
                     self.broken(
                         "a grant too early",
                         f"{grant.target} to {grant.node} at epoch {grant.epoch}, and {other.name} could still write to it",

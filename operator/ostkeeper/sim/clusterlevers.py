@@ -6,7 +6,7 @@ Here: one short function a kind. Not here: the same for what stands on the floor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ostkeeper.api.common import Resource
 from ostkeeper.api.failover import Answer, Failover
@@ -128,9 +128,12 @@ def _edit(world: World, words: str) -> Undo | None:
         before = world.store.find(kind, key)
         if before is not None:
             world.people.edit(kind, key, field, value)
-            spec = before.spec  # type: ignore[attr-defined]
-            return lambda: world.people.take_back(kind, key, spec)
+            return _undo(world, before, world.store.find(kind, key))
     return None
+
+
+def _undo(world: World, before: Any, after: Any) -> Undo:
+    return lambda: world.people.take_back(type(before), before.key, before.spec, after.spec)
 
 
 _DELETED: Mapping[str, type[Resource]] = {kind.kind: kind for kind in (OST, OSSPair, FenceDevice, Failover, OSS)}

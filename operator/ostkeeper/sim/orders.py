@@ -65,6 +65,8 @@ class Orders:
         self._meant: dict[Feed, Failover] = {}
         """By whom each feed was last ordered off."""
         self._cut: dict[str, Cut] = {}
+        self._timeouts: dict[str, float] = {}
+        """The heartbeat's time-out in force when each Failover took the slot: what is edited later decides nothing anew."""
         self._sent: dict[str, tuple[float, str, bool]] = {}
         """By server: when the last order for it left, by whom, and whether it was an on."""
 
@@ -80,6 +82,8 @@ class Orders:
                 self._ended[feed] = (failover, self._now())
         if found is not None:
             self._look(found)
+        if found is not None and found.status is not None and found.status.active_failover:
+            self._timeouts.setdefault(found.status.active_failover, seconds(found.spec.heartbeat.timeout))
 
     def restored(self) -> None:
         """etcd was restored."""
@@ -163,12 +167,12 @@ class Orders:
 
     def _silent(self, feed: Feed, failover: Failover, read: float) -> None:
         """Who is shot as dead has not renewed its lease for the time-out in which it could have; or since the last read."""
-        node, pair = failover.spec.node, self._store.find(OSSPair, pair_key(failover))
+        node, timeout = failover.spec.node, self._timeouts.get(failover.name)
         renewed = self._store.renewed.get(node)
-        if pair is None or renewed is None or failover.spec.evidence.verdict in LIVING:
+        if timeout is None or renewed is None or failover.spec.evidence.verdict in LIVING:
             return
         silent = self._store.clock() - renewed
-        if read < silent < 0.99 * seconds(pair.spec.heartbeat.timeout) - UNHEARD:
+        if read < silent < 0.99 * timeout - UNHEARD:
             self._broken(
                 "a living server is shot", f"{feed}: {node} renewed its lease {silent:.1f}s ago ({failover.name})"
             )

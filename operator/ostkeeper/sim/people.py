@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from ostkeeper.api.common import ObjectMeta, Resource, seconds
+from ostkeeper.api.common import Model, ObjectMeta, Resource, seconds
 from ostkeeper.api.failover import Answer, Approval, Failover
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS
-from ostkeeper.api.osspair import BoardAcceptance, Heartbeat, OSSPair, OSSPairSpec
+from ostkeeper.api.osspair import BoardAcceptance, Heartbeat, OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.api.phases import ANSWERABLE, ORDERLY
 from ostkeeper.core.claims import pair_key
@@ -127,13 +127,13 @@ class People:
                 return self.edit_spec(OSSPair, key, maintenance=(value,) if value in pair.servers else ())
         raise ValueError(f"{field}: not a field of a pair that is edited here")
 
-    def take_back(self, kind: type[Resource], key: str, spec: object) -> None:
-        """Put a spec back as it was; what a person asked for meanwhile stays asked."""
-        now = self._world.store.find(kind, key)
-        if isinstance(now, OSSPair) and isinstance(spec, OSSPairSpec):
-            spec = spec.model_copy(update={n: getattr(now.spec, n) for n in ("adopt", "drill", "accept_boards")})
+    def take_back(self, kind: type[Resource], key: str, before: Model, after: Model) -> None:
+        """Put back what an edit has changed in a spec; what others changed, and what a person asked for, stays."""
+        fields = [name for name in type(before).model_fields if getattr(before, name) != getattr(after, name)]
+        undone = {name: getattr(before, name) for name in fields if name not in ("adopt", "drill", "accept_boards")}
 
         def change(obj: Resource) -> Resource:
+            spec = obj.spec.model_copy(update=undone)  # type: ignore[attr-defined]
             return obj.model_copy(update={"spec": spec})
 
         self._world.store.edit(kind, key, change, WHO)
