@@ -12,6 +12,8 @@ import pytest
 
 from agent_shell import virtual_time
 
+pytest_plugins = ("sim.parts",)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--rewrite` blesses what scenarios and golden files came to; the diff is reviewed like code."""

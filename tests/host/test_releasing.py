@@ -56,6 +56,19 @@ def test_release_unmounts_checks_and_reports_once() -> None:
     rig.one(ev.Unmount)
 
 
+def test_release_that_is_over_is_not_told_again_where_etcd_goes_back_to_it() -> None:
+    rig = serving()
+    rig.change(grant("Release", 4))
+    unmounted(rig)
+    rig.step(ev.ReleaseChecked(rig.one(ev.CheckRelease).op, T, free=True, clean=True))
+    rig.change(grant("Serve", 5))
+    rig.mounted()
+    rig.change(grant("Release", 4))
+    assert rig.target().released is None
+    assert rig.target().reason == ""
+    assert len(rig.all(ev.Unmount)) == 1
+
+
 def test_epoch_of_a_release_is_durable_before_the_unmount() -> None:
     rig = serving()
     rig.willing = False

@@ -7,7 +7,7 @@ import pytest
 from ostkeeper.sim.coverage import every_edge, merged
 from ostkeeper.sim.directed import NEVER, NIGHTS, Directed
 from ostkeeper.sim.figures import Figures, write
-from sim.test_nights import PARTS
+from sim.parts import PARTS
 
 pytestmark = pytest.mark.sim
 SCENARIOS = Path(__file__).parents[1] / "scenarios"

@@ -7,7 +7,7 @@ import pytest
 from ostkeeper.sim.figures import Figures, write
 from ostkeeper.sim.mutants import MUTANTS, hunt
 from ostkeeper.sim.run import simulate
-from sim.test_nights import PARTS
+from sim.parts import PARTS
 
 pytestmark = pytest.mark.sim
 UNSEEN = {

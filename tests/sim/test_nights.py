@@ -3,11 +3,11 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from ostkeeper.sim.figures import read, write
+from sim.parts import PARTS
 
 pytestmark = pytest.mark.sim
 
@@ -15,7 +15,6 @@ RUNS = int(os.environ.get("OSTKEEPER_SIM_RUNS", "20000"))
 """Seeds 1 to this one, the same in every `make test`."""
 CHUNKS = 20
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-PARTS = Path(__file__).parents[2] / "build" / "sim"
 
 
 @pytest.mark.timeout(1200)

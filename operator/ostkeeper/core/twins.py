@@ -261,8 +261,7 @@ def _answers_the_phase(new: Failover) -> bool:
 
 def _answers_the_type(new: Failover) -> bool:
     said, type_ = (new.spec.approval.answer if new.spec.approval else ""), new.spec.type
-    fits = {"Failback": ORDERLY, "Failover": ("Failover", "Switchover")}
-    return said == "Dismiss" or type_ in fits.get(said, ("Failover",))
+    return said == "Dismiss" or type_ in (ORDERLY if said == "Failback" else ("Failover",))
 
 
 def _may_confirm(new: Failover) -> bool:

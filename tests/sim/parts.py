@@ -1,11 +1,17 @@
-"""When all is over, the figures of all parts become build/sim.json."""
+"""What the simulator's tests count, each into a file of its own; when all is over, the sum of them becomes build/sim.json.
+
+A plugin and no conftest: where tests run in several processes, the one that ends them collects none, and loads no conftest
+but the topmost.
+"""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
 from ostkeeper.sim.figures import read, total, write
-from sim.test_nights import PARTS
+
+PARTS = Path(__file__).parents[2] / "build" / "sim"
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
