@@ -137,7 +137,7 @@ def _reading(host: Host, new: ev.Reading, now: float) -> bool:
     if target.mounts:  # the first one that tells of this mount; and its mark is read back once the block has moved
         return old.began <= target.mounted_at or (old.moves != new.moves and _unmarked(host, target))
     if target.refused and target.refused[0] == permission.WAIT:
-        return True  # for how long it stood still is told with each
+        return True  # it may have stood still for long enough by now
     moved = host.answer.moved if question is not None and host.answer is not None else ()
     return question is not None and old.moves != new.moves and new.target not in moved
 
