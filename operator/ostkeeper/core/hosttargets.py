@@ -83,9 +83,9 @@ def _read_back(turn: Turn, target: Target) -> None:
 
 
 def _note_released(turn: Turn, target: Target, grant: Assignment | None) -> None:
-    """Report a release once the store has forgotten the mount, as long as it is what the pair asks for and as it was left."""
-    if target.mounts or target.child or target.name in turn.host.records:
-        target.released = None  # it is mounted again, or about to be: an etcd that goes back may ask for the old epoch
+    """Report a release once the store has forgotten the mount, and as long as it is what the pair asks for."""
+    if target.released and target.name in turn.host.records and permission.epoch_regressed(turn.host):
+        target.released = None  # it was mounted again since, and a restored etcd may ask for the old epoch
     if target.releasing is None:
         return
     if grant is None or (grant.node, grant.intent) != (turn.host.server.node, "Release"):
