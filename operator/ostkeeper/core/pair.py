@@ -7,6 +7,7 @@ Here: what each event does to the view, and whether it changes any of it. Not he
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 from ostkeeper.api.common import Resource
 from ostkeeper.api.failover import Failover
@@ -44,6 +45,7 @@ from ostkeeper.core.power import PowerState
 from ostkeeper.core.signs import calm, due_at, in_passing, same_news, signs_of
 from ostkeeper.core.view import View
 
+ResourceT = TypeVar("ResourceT", bound=Resource)
 RETRY = 0.3
 """Seconds after a write or read that got no answer."""
 REFUSED_RETRY = 5.0
@@ -104,7 +106,7 @@ class PairMachine:
                 changed, self.view.policies = self.view.policies is not in_force, in_force
                 return changed
             case Gone(kind, key):
-                self._gone(kind, key)
+                self._gone(kind, key, now)
             case Led(term):
                 self._led(term, now)
             case Deposed():
@@ -137,6 +139,7 @@ class PairMachine:
         if not _later(obj, old):
             return False
         view = self.view
+        view.shown_at[obj.kind, obj.name] = now
         match obj:
             case OSSPair():
                 view.pair = obj
@@ -187,9 +190,10 @@ class PairMachine:
         if before is not None and before[0] != told:
             self.view.report_moved[oss.name] = now
 
-    def _gone(self, kind: str, key: str) -> None:
+    def _gone(self, kind: str, key: str, now: float) -> None:
         """Absence orders nothing: what is gone is only not seen any more."""
         view, name = self.view, key.rsplit("/", 1)[-1]
+        view.shown_at[kind, name] = now
         if kind == OSSPair.kind:
             view.pair = None
         shelf = self._shelf(kind)
@@ -263,18 +267,22 @@ class PairMachine:
             self._deposed()
             return
         view.stale = False
-        self._replace(snapshot, now)
+        self._replace(snapshot, event.began, now)
         if view.campaign is not None:
             view.campaign.read_began = event.began
 
-    def _replace(self, snapshot: Snapshot, now: float) -> None:
-        """What the API server has is what there is; a lease that moved since the watch showed it counts as a renewal."""
+    def _replace(self, snapshot: Snapshot, began: float, now: float) -> None:
+        """What the API server had is what there is, but for what the watch has shown since the read began.
+
+        A lease that moved since the watch showed it counts as a renewal.
+        """
         view = self.view
+        view.shown_at = {place: at for place, at in view.shown_at.items() if at >= began}
         view.pair = snapshot.pair
-        view.osts = {o.name: o for o in snapshot.osts}
-        view.osses = {o.name: o for o in snapshot.osses}
-        view.devices = {d.name: d for d in snapshot.devices}
-        view.failovers = {f.name: f for f in snapshot.failovers}
+        view.osts = self._read_of(OST.kind, view.osts, snapshot.osts)
+        view.osses = self._read_of(OSS.kind, view.osses, snapshot.osses)
+        view.devices = self._read_of(FenceDevice.kind, view.devices, snapshot.devices)
+        view.failovers = self._read_of(Failover.kind, view.failovers, snapshot.failovers)
         for oss in snapshot.osses:
             self._uptime(oss, now)
         for node in snapshot.nodes:
@@ -283,6 +291,16 @@ class PairMachine:
             if view.heartbeats.seen(beat, now):
                 self._beaten(beat)
         view.slot_known = view.status.active_failover if view.status else ""
+
+    def _read_of(self, kind: str, shown: dict[str, ResourceT], read: tuple[ResourceT, ...]) -> dict[str, ResourceT]:
+        """What a read found of a kind, with what the watch has shown since it began: it is not shown again."""
+        found = {obj.name: obj for obj in read}
+        for name in [name for of, name in self.view.shown_at if of == kind]:
+            if name not in shown:
+                found.pop(name, None)
+            elif _later(shown[name], found.get(name)):
+                found[name] = shown[name]
+        return found
 
     def _campaigns(self) -> list[Campaign]:
         return [c for c in (self.view.campaign, self.view.rejoin) if c is not None]

@@ -140,6 +140,8 @@ class View:
     """Mirror writes under way, by `Kind key`."""
     showing: int = 0
     """The write that is under way when it only shows conditions and the last plan asked for it; else 0."""
+    shown_at: dict[tuple[str, str], float] = field(default_factory=dict)
+    """When the watch last showed an object, or that it is gone, by kind and name: a read that began before is behind it."""
     stale: bool = False
     """A write met a changed object: read everything before deciding anything."""
     retry_at: float = 0.0
