@@ -28,7 +28,7 @@ from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.api.phases import ANSWERABLE
-from ostkeeper.api.rules import LOOK_AGAIN, NOT_ASKED
+from ostkeeper.api.rules import overtaken
 from ostkeeper.testbed.controlplane import ControlPlaneError
 from ostkeeper.testbed.controlplane_client import UNHEARD, ApiClient, ApiError
 from ostkeeper.testbed.identities import ADMIN, ONCALL
@@ -172,7 +172,7 @@ class E2E:
         try:
             await self._say(name, word, user, fo.status.evidence, note)
         except ControlPlaneError as refused:
-            if LOOK_AGAIN not in str(refused) and NOT_ASKED not in str(refused):
+            if not overtaken(str(refused)):
                 raise
             return False
         return True

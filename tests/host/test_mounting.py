@@ -27,7 +27,6 @@ from host.rig import (
     oss,
     ost,
 )
-from ostkeeper.api.osspair import OSSPair
 from ostkeeper.core import hostevents as ev
 from ostkeeper.core.events import Seen
 
@@ -81,33 +80,6 @@ def test_read_that_began_before_the_wish_does_not_count() -> None:
     rig.now += 0.5
     rig.step(ev.PairRead(rig.all(ev.ReadPair)[-1].op, START - 1, rig.snapshot()))
     assert not rig.all(ev.Mount)
-
-
-@pytest.mark.parametrize(
-    ("began", "epoch"),
-    [pytest.param(0.0, 5, id="watch-was-quicker"), pytest.param(0.2, 3, id="etcd-was-restored")],
-)
-def test_read_takes_back_what_the_watch_showed_only_where_it_began_later(began: float, epoch: int) -> None:
-    rig = unwilling()
-    asked, before = rig.one(ev.ReadPair), rig.pair
-    rig.now += 0.1
-    rig.grants = [grant("Serve", 5)]
-    rig.step(Seen(versioned(rig.pair, "9")))
-    rig.now += 0.2
-    rig.step(
-        ev.PairRead(asked.op, START + began, ev.HostSnapshot(versioned(before, "7"), tuple(rig.osts), rig.partner))
-    )
-    pair = rig.machine.host.pair
-    assert pair is not None
-    assert pair.status is not None
-    assert pair.status.epoch == epoch
-    assert not rig.all(ev.Mount)
-    assert len(rig.all(ev.ReadPair)) == 2, "what waits for a read has another one"
-
-
-def versioned(pair: OSSPair, version: str) -> OSSPair:
-    metadata = pair.metadata.model_copy(update={"resource_version": version})
-    return pair.model_copy(update={"metadata": metadata})
 
 
 @pytest.mark.parametrize(

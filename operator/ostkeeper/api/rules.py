@@ -325,6 +325,13 @@ LOOK_AGAIN = "things have changed since you looked"
 """Said of an answer to evidence that is no longer so."""
 NOT_ASKED = "nothing is asked in this one"
 """Said of an answer to a Failover that has gone on to another phase."""
+
+
+def overtaken(refusal: str) -> bool:
+    """Whether an answer was refused because the question had changed, or was none any more: whoever answers looks again."""
+    return LOOK_AGAIN in refusal or NOT_ASKED in refusal
+
+
 _APPROVAL = (
     Rule(
         rule="oldSelf.hasValue() || !has(self.spec.approval)",

@@ -254,8 +254,6 @@ def _ost_effect(view: View, said: Said, living: tuple[str, ...], now: float) -> 
     after = _ost_status(said.target, node, ",".join(mounted), state, said.why, epoch, recovery, said.good, generation)
     before = ost.status
     shown = before is after or (before is not None and _same_status(before, after))
-    if shown and not view.mirrors:
-        return None
     op = _begin(view, f"OST {ost.key}", after, now, shown=shown)
     return WriteOST(op, ost.key, ost.version, after) if op else None
 

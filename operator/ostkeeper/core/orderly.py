@@ -124,7 +124,7 @@ def wishes(view: View, now: float) -> list[Wish]:
     A server must be able to take all that ought to go there: one that has just booted reads its disks one after the other,
     and a person is asked once, not once a target.
     """
-    return view.once("/wishes", _wishes, now)
+    return view.once("wishes", _wishes, now)
 
 
 def _wishes(view: View, now: float) -> list[Wish]:

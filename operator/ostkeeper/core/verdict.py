@@ -192,16 +192,14 @@ def witnesses_of(view: View, node: str, partner: str, trouble: str, now: float) 
 
 
 def verdict_of(view: View, node: str, now: float) -> Verdict:
-    """What is made of one server of the pair, now."""
+    """What is made of one server of the pair, now. Many ask in one step."""
+    return view.once(f"verdict on {node}", lambda seen, at: _verdict(seen, node, at), now)
+
+
+def _verdict(view: View, node: str, now: float) -> Verdict:
     assert view.pair is not None
-    made = view.memo.get(node) if view.memo is not None else None
-    if isinstance(made, Verdict):
-        return made
     partner, trouble = view.pair.partner_of(node), "; ".join(ailing.troubles(view, node, now))
-    verdict = judge(witnesses_of(view, node, partner, trouble, now), node, partner, trouble)
-    if view.memo is not None:
-        view.memo[node] = verdict
-    return verdict
+    return judge(witnesses_of(view, node, partner, trouble, now), node, partner, trouble)
 
 
 def _missed(view: View, node: str) -> Life:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ostkeeper.core.diskview import MmpState
-from ostkeeper.sim.clusterlevers import CLUSTER
+from ostkeeper.sim.clusterlevers import CLUSTER, Undo
 from ostkeeper.sim.hosts import Memory
 from ostkeeper.sim.network import API, EVERYONE
 
 if TYPE_CHECKING:
     from ostkeeper.sim.world import World
 
-Undo = Callable[[], None]
 SLOW_DEVICE = (0.8, 3.0)
 """Seconds that a slow device takes to answer."""
 LOSSY = 0.35

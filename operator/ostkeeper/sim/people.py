@@ -78,12 +78,14 @@ class People:
 
     def edit_spec(self, kind: type[ResourceT], key: str, **fields: object) -> bool:
         """Set fields of an object's spec. Returns whether the API server took it."""
+        return self._world.store.up and self._set(kind, key, fields)
 
+    def _set(self, kind: type[ResourceT], key: str, fields: Mapping[str, object]) -> bool:
         def change(obj: ResourceT) -> ResourceT:
             spec = obj.spec.model_copy(update=fields)  # type: ignore[attr-defined]
             return obj.model_copy(update={"spec": spec})
 
-        return self._world.store.up and self._world.store.edit(kind, key, change, WHO).outcome == "Ok"
+        return self._world.store.edit(kind, key, change, WHO).outcome == "Ok"
 
     def edit_if_there(self, kind: type[ResourceT], key: str, fields: Mapping[str, object]) -> None:
         """Set fields of a spec, unless the object is gone by now."""
@@ -131,12 +133,7 @@ class People:
         """Put back what an edit has changed in a spec; what others changed, and what a person asked for, stays."""
         fields = [name for name in type(before).model_fields if getattr(before, name) != getattr(after, name)]
         undone = {name: getattr(before, name) for name in fields if name not in ("adopt", "drill", "accept_boards")}
-
-        def change(obj: Resource) -> Resource:
-            spec = obj.spec.model_copy(update=undone)  # type: ignore[attr-defined]
-            return obj.model_copy(update={"spec": spec})
-
-        self._world.store.edit(kind, key, change, WHO)
+        self._set(kind, key, undone)  # also while the API server is down: else it would stay
 
     def apply(self) -> None:
         """Whatever was declared and is not there, as from Git: a backup may have brought a deletion back."""

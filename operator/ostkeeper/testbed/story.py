@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ostkeeper.api.rules import LOOK_AGAIN, NOT_ASKED
+from ostkeeper.api.rules import overtaken
 from ostkeeper.testbed import identities, manifests
 from ostkeeper.testbed.layout import Layout, layout
 from ostkeeper.testbed.processes import CommandFailed
@@ -262,7 +262,7 @@ class Story:
                 f"kubectl patch fo {name} -n {NAMESPACE} --type=merge -p '{json.dumps(patch)}'", ALICE
             )
         except CommandFailed as refused:
-            if LOOK_AGAIN not in str(refused) and NOT_ASKED not in str(refused):
+            if not overtaken(str(refused)):
                 raise
             return False
 
