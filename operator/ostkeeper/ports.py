@@ -63,6 +63,12 @@ class BadAnswer(FenceError):
     reason = "BadAnswer"
 
 
+class WrongIdentity(FenceError):
+    """Another device than the pinned one answers at that address. The command was NOT sent."""
+
+    reason = "WrongIdentity"
+
+
 class DeadlinePassed(FenceError):
     """The deadline came before the command could be sent. It was NOT sent, and never will be."""
 

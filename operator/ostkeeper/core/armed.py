@@ -12,6 +12,7 @@ from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import Level
 from ostkeeper.api.phases import ORDERLY
 from ostkeeper.core.digest import digest
+from ostkeeper.core.identity import spellings
 from ostkeeper.core.view import View
 
 
@@ -104,18 +105,6 @@ def _lies(view: View, node: str, device: FenceDevice, outlet: str) -> list[str]:
     if off and _seen_alive(view, node) and not verdict_fenced and not device.spec.has_outlets:
         return [f"{device.name} reads OFF while {node} lives"]
     return []
-
-
-@lru_cache(maxsize=1024)
-def spellings(uuid: str) -> frozenset[str]:
-    """The three spellings of one system UUID: as sent, as ipmitool reverses it, as SMBIOS mixes it. Bare hexadecimal."""
-    bare = uuid.replace("-", "").lower()
-    if len(bare) != 32:
-        return frozenset({bare})
-    raw = bytes.fromhex(bare)
-    smbios = raw[3::-1] + raw[5:3:-1] + raw[7:5:-1] + raw[8:]
-    mixed = raw[::-1][3::-1] + raw[::-1][5:3:-1] + raw[::-1][7:5:-1] + raw[::-1][8:]
-    return frozenset({bare, raw[::-1].hex(), smbios.hex(), mixed.hex()})
 
 
 def _board(view: View, node: str, device: FenceDevice) -> list[str]:

@@ -319,6 +319,8 @@ class CutPower:
     deadline: float
     """A second of the operator's monotonic clock, 2 s at most after the quorum read that it rests on began."""
     why: str
+    identity: str = ""
+    """Sent only in a session whose device has this identity (`core.identity.matches`); empty: none is pinned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +331,8 @@ class PowerOn:
     feed: Feed
     deadline: float
     why: str
+    identity: str = ""
+    """As of CutPower."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,3 +39,5 @@ class PowerReading:
     """Measured load of the outlet, where the device measures it. Load on an outlet that reads OFF is a veto."""
     detail: str = ""
     """What was read or went wrong, in words, for the object's status."""
+    identity: str = ""
+    """Who answered, as read in the session of this answer (`core.identity`); empty: the device does not tell."""
