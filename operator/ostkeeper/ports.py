@@ -83,6 +83,8 @@ class DeviceIdentity:
     """IPMI "Get System GUID" (netfn 6, command 0x37) as raw bytes in hexadecimal, lower case, no dashes."""
     model: str = ""
     boot: str = ""
+    identity: str = ""
+    """`KIND:VALUE` (`core.identity`), as of `PowerReading.identity`."""
 
 
 class PowerDevice(Protocol):

@@ -129,6 +129,10 @@ class FeedReading(Model):
     """PoweredOn, PoweredOff or Unknown. Unknown is never OFF."""
     watts: float | None = None
     """Measured load, where the device measures it."""
+    reason: Annotated[str, Field(max_length=64)] = ""
+    """Why this feed alone cannot be used, one CamelCase word such as NoSuchOutlet; empty: nothing is wrong with it."""
+    message: Annotated[str, Field(max_length=512)] = ""
+    """The reason in words, with the next action."""
 
 
 class FenceDeviceStatus(Model):
@@ -138,6 +142,9 @@ class FenceDeviceStatus(Model):
     """The spec that the rest was judged by."""
     system_uuid: Annotated[str, Field(alias="systemUUID", max_length=64)] = ""
     """A BMC's system GUID as it spells it; must be the board's that the agent reads."""
+    identity: Annotated[str, Field(max_length=128)] = ""
+    """The device's identity as it reported it last: `guid:` (BMC, system GUID), `serial:` or `engine:` (PDU, serial number
+    or snmpEngineID). Kept while the device is silent; replaced when a device with another identity answers."""
     model: Annotated[str, Field(max_length=128)] = ""
     """What the device says that it is."""
     samples: int = 0

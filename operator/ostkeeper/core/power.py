@@ -41,3 +41,5 @@ class PowerReading:
     """What was read or went wrong, in words, for the object's status."""
     identity: str = ""
     """Who answered, as read in the session of this answer (`core.identity`); empty: the device does not tell."""
+    reason: str = ""
+    """Why it is UNKNOWN, one CamelCase word: the reason of the driver's error (`ports.FenceError`)."""

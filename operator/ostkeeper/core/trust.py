@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ostkeeper.api.common import Condition, seconds
 from ostkeeper.api.fencedevice import FeedReading, FenceDevice, FenceDeviceStatus, Probe
+from ostkeeper.core.identity import matches
 
 FEW = 10
 """Until there are `sampleCount` samples, as many are enough, if none of them failed."""
@@ -105,12 +106,20 @@ def status_of(
     system_uuid: str,
     model: str = "",
     probed: str = "",
+    identity: str = "",
 ) -> FenceDeviceStatus:
-    """What is written down of a device. What it does not tell of itself this time is kept; `probed`: RFC 3339."""
+    """The status of a device. `probed`: RFC 3339.
+
+    A silent device (empty `identity`, `system_uuid` and `model`) keeps the values of its last answer. A device that reports
+    another identity than the last one is another device: nothing of the last one is kept.
+    """
     before = declared.status or FenceDeviceStatus()
+    if before.identity and identity and not matches(before.identity, identity):
+        before = FenceDeviceStatus()
     return FenceDeviceStatus(
         observed_generation=declared.metadata.generation,
         system_uuid=system_uuid or before.system_uuid,
+        identity=identity or before.identity,
         model=model or before.model,
         samples=trust.samples,
         succeeded=trust.succeeded,
