@@ -53,7 +53,7 @@ async def beating(answer: Answer, beat: ev.Beat) -> AsyncIterator[tuple[Server, 
     await site.start()
     port = runner.addresses[0][1]
     async with Api(Access(f"http://127.0.0.1:{port}", None), "test") as api:
-        heartbeat = Heartbeat(api, "oss1", "boot-1", lambda: 1.25, renewed.append)
+        heartbeat = Heartbeat(api, "oss1", "boot-1", lambda: ("scratch-OST0001",), renewed.append)
         heartbeat.set(beat)
         task = asyncio.create_task(heartbeat.run())
         yield server, heartbeat, renewed
@@ -73,7 +73,7 @@ async def test_lease_is_renewed_every_interval_and_says_who_and_what() -> None:
     assert body["spec"]["holderIdentity"] == "oss1/boot-1"
     assert body["metadata"]["annotations"] == {
         "ostkeeper.dev/report": "77",
-        "ostkeeper.dev/oldest-disk-reading": "1.2",
+        "ostkeeper.dev/unread-disks": "scratch-OST0001",
     }
     assert all(later - earlier > 0.05 for earlier, later in itertools.pairwise(renewed))
 

@@ -96,7 +96,7 @@ async def a_world(plane: ControlPlane, name: str, server: str) -> None:
         await admin.create(good.changed(good.ost(f"{other}-ost"), {"spec.pairName": other}))
         await admin.create(good.failover(f"{name}-7"))
         await admin.create(good.changed(good.oss(server), {"spec.pair.name": name}))
-        annotations = {"ostkeeper.dev/report": "77", "ostkeeper.dev/oldest-disk-reading": "1.5"}
+        annotations = {"ostkeeper.dev/report": "77", "ostkeeper.dev/unread-disks": "scratch-OST0001"}
         lease: dict[str, Any] = {
             "metadata": {"name": server, "annotations": annotations},
             "spec": {"holderIdentity": f"{server}/boot-1"},
@@ -128,7 +128,7 @@ async def test_quorum_read_holds_all_of_the_pair_and_nothing_of_another(plane: C
             assert [failover.name for failover in seen.failovers] == [f"{name}-7"]
             assert [oss.name for oss in seen.osses] == [server]
             (beat,) = seen.beats
-            assert (beat.node, beat.boot_id, beat.report, beat.disk_age) == (server, "boot-1", "77", 1.5)
+            assert (beat.node, beat.boot_id, beat.report, beat.unread) == (server, "boot-1", "77", ("scratch-OST0001",))
             (node,) = seen.nodes
             assert (node.name, node.ready, "2026-11-23T04:00:01" in node.heartbeat) == (server, "True", True)
             assert not seen.leading

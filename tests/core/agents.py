@@ -110,8 +110,8 @@ class Agents:
         server.lease_at = self.world.now
         oss = self.world.store.find(OSS, server.name)
         report = oss.version if oss and oss.status and server.reported is not None else ""
-        age = 0.1 if server.disk_link else 60.0
-        beat = e.Beat(server.name, server.boot, self.world.store.tick(), report, age)
+        unread = server.blind if server.disk_link else tuple(self.world.floor.disks)
+        beat = e.Beat(server.name, server.boot, self.world.store.tick(), report, unread)
         self.leases[server.name] = beat
         self.world.beat(beat)
 
@@ -208,7 +208,8 @@ class Agents:
         floor = self.world.floor
         floor.write_blocks()
         disk = floor.disks[grant.target]
-        if not server.disk_link or (disk.state(self.world.now) == "Advancing" and disk.mark != server.name):
+        blind = not server.disk_link or grant.target in server.blind
+        if blind or (disk.state(self.world.now) == "Advancing" and disk.mark != server.name):
             return
         wait, cleared = 0.0, False
         if disk.dirty:

@@ -137,9 +137,9 @@ class Stage:
         now = self.now
         age = {F: 0.5, L: 5.0, S: 12.0 if case.section == YOUNG else 60.0, U: 5.0}[case.heartbeat]
         newest = "999999999" if case.lustre is U else osses[NODE].version
-        mine = Pulse(Beat(NODE, f"{NODE}-boot1", "9", newest, 0.1), now - age, case.heartbeat is not U)
+        mine = Pulse(Beat(NODE, f"{NODE}-boot1", "9", newest, ()), now - age, case.heartbeat is not U)
         silent = case.section == ALONE
-        theirs = Pulse(Beat(PARTNER, f"{PARTNER}-boot1", "9", osses[PARTNER].version, 0.1), now - 0.5, True)
+        theirs = Pulse(Beat(PARTNER, f"{PARTNER}-boot1", "9", osses[PARTNER].version, ()), now - 0.5, True)
         theirs.changed_at, theirs.recent = (now - 60.0, ()) if silent else (now - 0.5, (now - 2.5, now - 0.5))
         members = dict(self.rest.heartbeats.servers)
         if policy.fuse_open:

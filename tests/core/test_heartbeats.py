@@ -11,7 +11,7 @@ pytestmark = pytest.mark.scenario
 
 
 def beat(version: int, node: str = "oss1", boot: str = "boot1") -> Beat:
-    return Beat(node, boot, str(version), "1", 0.1)
+    return Beat(node, boot, str(version), "1", ())
 
 
 def watched(until: float, *, beats: bool = True) -> Heartbeats:

@@ -129,8 +129,11 @@ HELD = status(grant(), nonce=Nonce(value="n"))
 DEAD = Fenced(node="oss1", failover="pair-a-42", boot_id="boot1")
 SEALED = sealed()
 CERTIFIED = Warrant(certificate=CertificateWarrant(failover="pair-a-42", digest=SEALED.digest))
+SEALED_BOTH = sealed(disks=(DiskProof(target=T, state="Still"), DiskProof(target=T1, state="Still")))
+CERTIFIED_BOTH = Warrant(certificate=CertificateWarrant(failover="pair-a-42", digest=SEALED_BOTH.digest))
 NONE: dict[str, Failover] = {}
 OPEN = {"pair-a-42": failover("Relocating", SEALED)}
+OPEN_BOTH = {"pair-a-42": failover("Relocating", SEALED_BOTH)}
 
 
 def pair(before: OSSPairStatus | None, after: OSSPairStatus, known: dict[str, Failover] | None = None) -> PairWrite:
@@ -210,6 +213,14 @@ def release(**change: Any) -> ReleaseReport:
 RIGHT_FACTS: dict[str, Callable[[], object]] = {
     "a Hold": lambda: pair(status(grant(intent="Serve", epoch=41), epoch=42), HELD),
     "a relocation": relocation,
+    "a relocation of what the certificate names": lambda: relocation(
+        BOTH, assignments=(grant("oss2", "Serve", 44, CERTIFIED), grant(target=T1))
+    ),
+    "a certificate without a disk that the partner cannot read": lambda: certificate(pair=BOTH),
+    "a move of another target beside one that an earlier Failover left in Hold": lambda: pair(
+        status(grant(epoch=40), grant("oss2", "Serve", target=T1)),
+        status(grant(epoch=40), grant("oss2", "Release", 44, target=T1), epoch=44),
+    ),
     "what was held given back": lambda: pair(HELD, status(grant(intent="Serve", epoch=44), epoch=44)),
     "a first placement": lambda: pair(
         status(epoch=1, active="", nonce=Nonce(value="n")), status(grant(epoch=2), epoch=2, active="")
@@ -289,7 +300,7 @@ def clearing(**held: Any) -> MountOrder:
     return replace(fact, order=replace(fact.order, clear=True))
 
 
-BOTH = status(grant(), grant(target=T1))
+BOTH: OSSPairStatus = status(grant(), grant(target=T1))
 OTHERS = status(grant(), grant("oss2", "Serve", 41, target=T1))
 WORD = {"feeds": (), "level": "", "confirmed_by": "ann"}
 BROKEN: dict[str, list[Callable[[], object]]] = {
@@ -324,8 +335,13 @@ BROKEN: dict[str, list[Callable[[], object]]] = {
         lambda: relocation(status(grant("oss3"))),
     ],
     "held-left-behind": [
-        lambda: relocation(BOTH, assignments=(grant("oss2", "Serve", 44, CERTIFIED), grant(target=T1))),
-        lambda: relocation(status(grant(), grant(intent="Serve", target=T1))),
+        lambda: relocation(BOTH, OPEN_BOTH, assignments=(grant("oss2", "Serve", 44, CERTIFIED_BOTH), grant(target=T1))),
+        lambda: relocation(BOTH),
+        lambda: relocation(
+            status(grant(), grant(intent="Serve", target=T1)),
+            OPEN_BOTH,
+            assignments=(grant("oss2", "Serve", 44, CERTIFIED_BOTH), grant(intent="Serve", target=T1)),
+        ),
         lambda: relocation(
             BOTH,
             assignments=(grant("oss2", "Serve", 44, CERTIFIED), grant("oss3", "Serve", 44, CERTIFIED, T1)),
@@ -393,7 +409,11 @@ BROKEN: dict[str, list[Callable[[], object]]] = {
     ],
     "rounds-missing": [lambda: certificate(rounds=2)],
     "before-settle": [lambda: certificate(now=104.9)],
-    "disk-left-out": [lambda: certificate(pair=BOTH)],
+    "disk-left-out": [
+        lambda: certificate(pair=BOTH, read=frozenset({T, T1})),
+        lambda: certificate(sealed(disks=())),
+        lambda: certificate(sealed(disks=(DiskProof(target=T1, state="Still"),))),
+    ],
     "no-slot": [lambda: Creation(status(active=""), failover()), lambda: Creation(None, failover())],
     "shot-without-slot": [
         lambda: off(failover=failover("Holding")),

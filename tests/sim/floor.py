@@ -62,7 +62,7 @@ class Server:
     def _beat(self) -> None:
         store = self.world.store
         if not self.deaf:
-            self.client.call_at_once(lambda: store.beat(self.name, self.boot, self.reported, 0.5), lambda _: None, 1.0)
+            self.client.call_at_once(lambda: store.beat(self.name, self.boot, self.reported, ()), lambda _: None, 1.0)
         if int(self.world.kernel.now) % 10 < 2:
             self._report(None)
         self.world.kernel.after(2.0, self.actor, self._beat)

@@ -29,8 +29,7 @@ def test_lease_is_renewed_every_interval_with_the_age_of_the_disks() -> None:
     assert first is not None
     assert second is not None
     assert int(second.version) > int(first.version)
-    assert second.disk_age is not None
-    assert 0 <= second.disk_age <= 2.6
+    assert second.unread == ()
 
 
 def test_orderly_move_unmounts_here_and_mounts_there_without_waiting() -> None:
@@ -100,8 +99,7 @@ def test_stalled_disks_age_and_then_answer() -> None:
     floor.run(15.0)
     beat = floor.store.beat_of("oss2")
     assert beat is not None
-    assert beat.disk_age is not None
-    assert beat.disk_age > 10.0
+    assert beat.unread
     assert {disk.state for disk in floor.status("oss2").disks} == {"Unreadable"}
     floor.hosts["oss2"].unstall_disks()
     floor.run(6.0)

@@ -19,6 +19,7 @@ from ostkeeper.agent.backends.registry import backend_for
 from ostkeeper.agent.children import Children
 from ostkeeper.agent.locks import Locks
 from ostkeeper.agent.watch import DiskWatch
+from ostkeeper.api.common import DISK_READING_MAX_AGE
 from ostkeeper.core import hostevents as ev
 from ostkeeper.core.diskview import FAST_INTERVAL, reading_of
 
@@ -94,9 +95,10 @@ class Shelf:
         self._disks[ref.target] = Disk(ref, backend, watch)
         watch.start()
 
-    def oldest(self) -> float | None:
-        """Age in seconds of the oldest of the latest readings; None where no disk is read."""
-        return max((disk.watch.age() for disk in self._disks.values()), default=None)
+    def unread(self) -> tuple[str, ...] | None:
+        """The targets whose latest good reading is overdue; None where no disk is read."""
+        overdue = [name for name, disk in self._disks.items() if disk.watch.age() > DISK_READING_MAX_AGE]
+        return tuple(sorted([*overdue, *self._refused])) if self._disks else None
 
     async def read_now(self, target: str) -> None:
         """One reading that begins now; it arrives as an event. A disk that hangs is told by its age."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ostkeeper.agent.api import Api, ApiError
-from ostkeeper.api.common import DISK_AGE_ANNOTATION, HEARTBEAT_NAMESPACE, REPORT_ANNOTATION
+from ostkeeper.api.common import HEARTBEAT_NAMESPACE, REPORT_ANNOTATION, UNREAD_ANNOTATION, unread_word
 from ostkeeper.core import hostevents as ev
 
 log = logging.getLogger(__name__)
@@ -24,19 +24,19 @@ _LEAST_WITHIN = 0.2
 
 
 class Heartbeat:
-    """Renews while it is allowed. `disk_age` gives the age of the oldest reading in seconds, None where none is read."""
+    """Renews while it is allowed. `unread` gives the targets whose disk reading is overdue; None: no disk is read."""
 
     def __init__(
         self,
         api: Api,
         node: str,
         boot_id: str,
-        disk_age: Callable[[], float | None],
+        unread: Callable[[], tuple[str, ...] | None],
         renewed: Callable[[float], None],
     ) -> None:
         self._api = api
         self._node, self._boot_id = node, boot_id
-        self._disk_age, self._renewed = disk_age, renewed
+        self._unread, self._renewed = unread, renewed
         self._beat = ev.Beat(False, 2.0, 10.0)
         self._changed = asyncio.Event()
         self._complained = ""
@@ -107,14 +107,13 @@ class Heartbeat:
             self.went_back()
 
     def _lease(self) -> dict[str, Any]:
-        age = self._disk_age()
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return {
             "metadata": {
                 "name": self._node,
                 "annotations": {
                     REPORT_ANNOTATION: self.report,
-                    DISK_AGE_ANNOTATION: "none" if age is None else f"{age:.1f}",
+                    UNREAD_ANNOTATION: unread_word(self._unread()),
                 },
             },
             "spec": {

@@ -93,7 +93,7 @@ class Agent:
         self._machine = HostMachine(server, remembered(self._store.state if self._store else State()), corrupt)
         self._api = Api(settings.access, f"ostkeeper-agent/{VERSION}")
         self._heartbeat = Heartbeat(
-            self._api, identity.node, identity.boot_id, self._shelf.oldest, lambda at: self._tell(ev.Renewed(at))
+            self._api, identity.node, identity.boot_id, self._shelf.unread, lambda at: self._tell(ev.Renewed(at))
         )
         self._heartbeat.went_back = self._relist
         self._watchers: list[Watcher] = []

@@ -17,8 +17,27 @@ HEARTBEAT_NAMESPACE = "ostkeeper-heartbeats"
 """The namespace of the agents' leases: of its own, so that RBAC can give an agent its lease and nothing else."""
 REPORT_ANNOTATION = f"{GROUP}/report"
 """On an agent's lease: the resourceVersion of its last OSS report, so that silence is not taken for "unchanged"."""
-DISK_AGE_ANNOTATION = f"{GROUP}/oldest-disk-reading"
-"""On an agent's lease: age in seconds of the oldest of its latest disk readings, or "none"."""
+UNREAD_ANNOTATION = f"{GROUP}/unread-disks"
+"""On an agent's lease: the targets whose latest good disk reading is older than DISK_READING_MAX_AGE, separated by commas. Empty:
+every disk was read. `none`: the agent reads no disk. `*`: more than UNREAD_NAMED disks are overdue, and all count as overdue."""
+UNREAD_NAMED = 64
+DISK_READING_MAX_AGE = 10.0
+"""Seconds: a server says something about a disk only if it read that disk within this time."""
+
+
+def unread_word(targets: tuple[str, ...] | None) -> str:
+    """The value of UNREAD_ANNOTATION; None: the agent reads no disk."""
+    if targets is None:
+        return "none"
+    return ",".join(targets) if len(targets) <= UNREAD_NAMED else "*"
+
+
+def unread_of(word: str | None) -> tuple[str, ...] | None:
+    """The targets that a value of UNREAD_ANNOTATION names; None: no disk is read, or there is no such annotation."""
+    if word is None or word == "none":
+        return None
+    return tuple(target for target in word.split(",") if target)
+
 
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from ostkeeper.api import OSS, OST, Failover, FenceDevice, OSSPair
-from ostkeeper.api.common import API_VERSION, DISK_AGE_ANNOTATION, GROUP, REPORT_ANNOTATION, VERSION, Resource
+from ostkeeper.api.common import API_VERSION, GROUP, REPORT_ANNOTATION, UNREAD_ANNOTATION, VERSION, Resource, unread_of
 from ostkeeper.core.events import Beat, NodeState
 
 Json = dict[str, Any]
@@ -104,16 +104,12 @@ def beat(raw: Json) -> Beat:
     holder = str((raw.get("spec") or {}).get("holderIdentity") or "")
     node, slash, boot_id = holder.partition("/")
     name = str(meta.get("name", ""))
-    try:
-        age: float | None = float(annotations.get(DISK_AGE_ANNOTATION, ""))
-    except ValueError:
-        age = None
     return Beat(
         node=name,
         boot_id=boot_id if slash and node == name else "",
         version=str(meta.get("resourceVersion", "")),
         report=str(annotations.get(REPORT_ANNOTATION, "")),
-        disk_age=age,
+        unread=unread_of(annotations.get(UNREAD_ANNOTATION)),
     )
 
 

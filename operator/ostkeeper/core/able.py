@@ -5,7 +5,7 @@ Each returns the sentence that says why not; empty means yes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
@@ -20,7 +20,7 @@ SHOT_DEADLINE = 2.0
 
 
 def partner_unable(view: View, partner: str, targets: tuple[str, ...], now: float) -> str:
-    """Why the partner could not serve the targets now: it must be alive, read every disk, and be of sound mind."""
+    """Why the partner could serve none of the targets now: it must be alive, read a disk of them, and be of sound mind."""
     if not view.fresh(partner, now):
         return f"{partner} has no fresh heartbeat"
     if view.in_maintenance(partner):
@@ -30,10 +30,23 @@ def partner_unable(view: View, partner: str, targets: tuple[str, ...], now: floa
         return f"{partner}'s last report has not been seen yet"
     if report.refusal:
         return f"{partner} serves nothing: {report.refusal}"
-    refusal = view.board_refusal(partner) or view.reads_all(partner, targets)
+    refusal = view.board_refusal(partner) or view.reads_some(partner, targets)
     if refusal:
         return refusal
     return _soaking(view, partner, now)
+
+
+def left_behind(view: View, partner: str, targets: Iterable[str]) -> tuple[str, ...]:
+    """Those of the targets that the partner says it cannot read: they do not move."""
+    return tuple([target for target in targets if view.unreadable(partner, target)])
+
+
+def what_is_left(view: View, partner: str, targets: Iterable[str]) -> str:
+    """The same as a clause; empty: nothing is left behind."""
+    left = left_behind(view, partner, targets)
+    if not left:
+        return ""
+    return f"{partner} cannot read {', '.join(left)}: not moved before it can"
 
 
 def _soaking(view: View, partner: str, now: float) -> str:
@@ -114,7 +127,8 @@ def said_to_a_person(view: View, failover: Failover, why: str, now: float) -> st
     """`why` nothing is done unasked, and what of the two answers is possible where the partner cannot take over now."""
     unable = _partner(view, failover, 0.0, now)
     if not unable:
-        return why
+        left = what_is_left(view, failover.spec.partner, failover.spec.targets)
+        return "; ".join(said for said in (why, left) if said)
     besides = "" if unable in why else f"{unable}: "
     return f"{why}; {besides}no Failover before that is over, a Restart needs no partner"
 

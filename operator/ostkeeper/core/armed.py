@@ -21,10 +21,17 @@ def armed(view: View) -> tuple[str, ...]:
     pair, status = view.pair, view.status
     if pair is None or status is None:
         return ("the pair has no status yet",)
-    rests_on: list[object] = [pair.spec, status.assignments, status.boards, status.fenced, status.wiring]
+    rests_on: list[object] = [
+        pair.spec,
+        status.assignments,
+        *view.osts.values(),
+        status.boards,
+        status.fenced,
+        status.wiring,
+    ]
     rests_on += [view.active, view.problems, view.policies, *view.devices.values()]
     for node in pair.servers:
-        rests_on += [_seen_alive(view, node), view.reads(node)]
+        rests_on += [_seen_alive(view, node), view.overdue_disks(node)]
         report = view.report(node)
         rests_on += [report.hazards, report.refusal, report.system_uuid, report.disks] if report else [None]
     return view.keep("armed", tuple(rests_on), _armed)
@@ -75,9 +82,22 @@ def _agent(view: View, node: str) -> list[str]:
     reasons = [f"{node}: {hazard}" for hazard in report.hazards]
     if report.refusal:
         reasons.append(f"{node} serves nothing: {report.refusal}")
-    status = view.status
-    blind = view.reads_all(node, tuple(a.target for a in status.assignments) if status else ())
+    assert view.pair is not None
+    theirs = tuple([a.target for a in view.held_by(view.pair.partner_of(node))])
+    blind = view.reads_some(node, theirs)
     return [*reasons, blind] if blind else reasons
+
+
+def unread_disks(view: View) -> list[str]:
+    """What each server cannot read of the pair's disks. That disarms nothing: all other targets fail over."""
+    assert view.pair is not None
+    assert view.status is not None
+    said = []
+    for node in view.pair.servers:
+        unread = [a.target for a in view.status.assignments if view.unreadable(node, a.target)]
+        if unread:
+            said.append(f"{node} cannot read {', '.join(unread)}")
+    return said
 
 
 def level_untrusted(view: View, node: str, level: Level) -> list[str]:

@@ -35,8 +35,8 @@ class Beat:
     """The lease's resourceVersion: a renewal always changes it."""
     report: str = ""
     """resourceVersion of the last OSS report that the agent made."""
-    disk_age: float | None = None
-    """Age in seconds of the oldest of its latest disk readings; None: it reads none."""
+    unread: tuple[str, ...] | None = None
+    """The targets whose disk it has not read within DISK_READING_MAX_AGE (`*`: all of them); None: it reads no disk."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ class CertificateWrite:
     """How many rounds in a row this leader read OFF on every feed."""
     moves: bool
     """Targets move to the partner by it; a Restart's certificate moves nothing."""
+    read: frozenset[str] = frozenset()
+    """The targets whose disks the partner has read, as it answered the certificate's nonce."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,10 @@ def _fencing(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
 
 
 def _relocating(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
-    """One write gives exactly the held targets to the partner, and frees the slot."""
+    """One write gives exactly the held targets that the certificate names to the partner, and frees the slot.
+
+    What the partner could not read stays in Hold: another Failover moves it once the partner can.
+    """
     if view.busy:
         return []
     status, fs = view.status, fo.status
@@ -228,13 +231,15 @@ def _relocating(view: View, fo: Failover, c: Campaign, now: float) -> list[Effec
         return fencing.ask_term(view, now)
     epoch = status.epoch + 1
     warrant = {"certificate": CertificateWarrant(failover=fo.name, digest=fs.certificate.digest)}
-    serve = [t for t in held if desired(view, t)]
-    idle = [t for t in held if t not in serve]
+    proven = [d.target for d in fs.certificate.disks if d.target in held]
+    left = [t for t in held if t not in proven]
+    serve = [t for t in proven if desired(view, t)]
+    idle = [t for t in proven if t not in serve]
     assignments = assign(status.assignments, serve, epoch, intent="Serve", node=fo.spec.partner, **warrant)
     assignments = assign(assignments, idle, epoch, intent="Release", node=fo.spec.partner, **warrant)
     return write_pair(
         view,
-        f"{fo.name}: {', '.join(held)} to {fo.spec.partner}",
+        f"{fo.name}: {', '.join(proven)} to {fo.spec.partner}" + (f"; {', '.join(left)} in Hold" if left else ""),
         epoch=epoch,
         assignments=assignments,
         active_failover="",
@@ -307,7 +312,9 @@ def tail(view: View, fo: Failover, now: float) -> list[Effect]:
     if fo.phase == "Relocating":
         assert view.status is not None
         gone = [a.target for a in view.status.assignments if a.target in fo.spec.targets and a.node == fo.spec.partner]
+        kept = [a.target for a in view.held_by(fo.spec.node) if a.target in fo.spec.targets and a.intent == "Hold"]
         message = f"{', '.join(gone)} now {fo.spec.partner}'s; mounting" if gone else "nothing has moved"
+        message += f"; {', '.join(kept)} in Hold until {fo.spec.partner} reads its disk" if kept else ""
         return write_failover(view, fo, message, phase="Recovering")
     if fo.phase == "Recovering":
         return _recovering(view, fo, now)

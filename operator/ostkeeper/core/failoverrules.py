@@ -140,10 +140,14 @@ def before_settle(w: CertificateWrite) -> str:
 
 
 def disk_left_out(w: CertificateWrite) -> str:
-    """A target that would move, and whose disk nobody has read."""
-    read = {d.target for d in w.certificate.disks}
+    """Nothing that would move, or a target that is left out although the partner has read its disk."""
+    named = {d.target for d in w.certificate.disks}
     mine = [a.target for a in w.pair.assignments if a.node == w.certificate.node]
-    return ", ".join(t for t in mine if t not in read) if w.moves else ""
+    if not w.moves:
+        return ""
+    if not named & set(mine):
+        return ", ".join(mine) or w.failover.name
+    return ", ".join(t for t in mine if t not in named and t in w.read)
 
 
 def created_without_slot(c: Creation) -> str:

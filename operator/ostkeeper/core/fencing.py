@@ -12,7 +12,7 @@ import math
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Certificate, DiskProof, Failover, FailoverStatus, FeedProof
 from ostkeeper.api.failover import Shot as ShotRecord
-from ostkeeper.api.oss import PeerReport
+from ostkeeper.api.oss import DiskReport, PeerReport
 from ostkeeper.api.osspair import Nonce
 from ostkeeper.core.able import (
     SHOT_DEADLINE,
@@ -22,6 +22,7 @@ from ostkeeper.core.able import (
     partner_fenced,
     partner_unable,
     unanswered,
+    what_is_left,
 )
 from ostkeeper.core.campaign import Campaign, Rounds, Shot
 from ostkeeper.core.digest import certificate_digest
@@ -291,6 +292,8 @@ def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         )
     )
     still = "; ".join(f"{d.target} {d.state}" for d in disks)
+    left = what_is_left(view, fo.spec.partner, [a.target for a in view.held_by(fo.spec.node)])
+    still += f"; {left}" if left else ""
     message = f"{fo.spec.node} is dead: {', '.join(map(str, feeds))} read OFF in {c.rounds.count} rounds; {still}"
     return write_failover(view, fo, message, phase="Relocating", certificate=certificate)
 
@@ -315,7 +318,10 @@ def seal(certificate: Certificate) -> Certificate:
 
 
 def disk_proofs(view: View, fo: Failover, c: Campaign, now: float) -> tuple[tuple[DiskProof, ...], str]:
-    """The partner's answer to the last nonce about the dead server's disks, or what it is waiting for."""
+    """The partner's answer to the last nonce about the dead server's disks, or what it is waiting for.
+
+    A disk that the partner cannot read is left out: only what the certificate names moves. One disk in service has to be read.
+    """
     report = view.report(fo.spec.partner)
     if report is None or not view.fresh(fo.spec.partner, now):
         return (), f"{fo.spec.partner}, who must read the disks, has no fresh heartbeat"
@@ -325,12 +331,23 @@ def disk_proofs(view: View, fo: Failover, c: Campaign, now: float) -> tuple[tupl
         return (), f"{fo.spec.node} still answers on the network, as {fo.spec.partner} sees it"
     disks = {d.target: d for d in report.nonce.disks}
     proofs = []
-    for a in view.held_by(fo.spec.node):
-        disk = disks.get(a.target)
+    held = tuple([a.target for a in view.held_by(fo.spec.node)])
+    for target in held:
+        disk = disks.get(target)
+        if unread(disk) and view.unreadable(fo.spec.partner, target):
+            continue
         if disk is None or disk.state not in ("Still", "Clean"):
-            return (), f"{a.target} is {disk.state if disk else 'not read'} for {fo.spec.partner}"
-        proofs.append(DiskProof(target=a.target, state=disk.state, block=disk.block, mark=disk.mark))
+            return (), f"{target} is {disk.state if disk else 'not read'} for {fo.spec.partner}"
+        proofs.append(DiskProof(target=target, state=disk.state, block=disk.block, mark=disk.mark))
+    in_service = view.in_service(held)
+    if not any(proof.target in in_service for proof in proofs):
+        return (), f"{fo.spec.partner} cannot read {', '.join(in_service)}"
     return tuple(proofs), ""
+
+
+def unread(disk: DiskReport | None) -> bool:
+    """Whether an answer to a nonce says that a disk was not read."""
+    return disk is None or disk.state in ("Unreadable", "Unknown")
 
 
 def _prove_restart(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:

@@ -56,7 +56,11 @@ def _certificate(view: View, failover: Failover, certificate: Certificate, moves
     began = math.inf if c is None else c.last_ack if certificate.confirmed_by is None else c.asked_at
     rounds = c.rounds.count if c is not None and c.rounds is not None else 0
     assert view.status is not None
-    invariants.check(CertificateWrite(failover, certificate, view.status, now, began + settle, rounds, moves))
+    oss = view.osses.get(failover.spec.partner)
+    answer = oss.status.nonce if oss is not None and oss.status is not None else None
+    disks = answer.disks if answer is not None and answer.value == certificate.nonce else ()
+    read = frozenset(d.target for d in disks if d.state not in ("Unreadable", "Unknown"))
+    invariants.check(CertificateWrite(failover, certificate, view.status, now, began + settle, rounds, moves, read))
 
 
 def _off(view: View, effect: CutPower, now: float) -> None:

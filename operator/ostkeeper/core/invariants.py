@@ -66,7 +66,11 @@ PAIR = (
         "a certificate is used only at the Hold epoch, for the server, and by the Failover that it was made for",
         pairrules.certificate_misused,
     ),
-    Invariant("held-left-behind", "exactly the targets in Hold at that epoch move", pairrules.held_left_behind),
+    Invariant(
+        "held-left-behind",
+        "exactly the targets in Hold whose disks the certificate names move",
+        pairrules.held_left_behind,
+    ),
     Invariant("dead-not-noted", "who relocates notes which boot is dead", pairrules.dead_not_noted),
     Invariant(
         "hold-disturbed",
@@ -102,7 +106,11 @@ FAILOVER = (
 CERTIFICATE = (
     Invariant("rounds-missing", "the rounds were counted by this very leader", failoverrules.rounds_missing),
     Invariant("before-settle", "no certificate that moves anything before settle", failoverrules.before_settle),
-    Invariant("disk-left-out", "every held disk was read after the last off", failoverrules.disk_left_out),
+    Invariant(
+        "disk-left-out",
+        "every held disk that the partner reads was read after the last off, and one at least",
+        failoverrules.disk_left_out,
+    ),
 )
 CREATION = (Invariant("no-slot", "a Failover is created only in the pair's slot", failoverrules.created_without_slot),)
 OFF = (

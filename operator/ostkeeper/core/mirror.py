@@ -16,12 +16,14 @@ from ostkeeper.api.osspair import Assignment, ServerState
 from ostkeeper.api.ost import OST, OSTStatus
 from ostkeeper.core import budget
 from ostkeeper.core.adoption import REGRESSED, regressed
-from ostkeeper.core.armed import armed
+from ostkeeper.core.armed import armed, unread_disks
 from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST
-from ostkeeper.core.verdict import Verdict, verdict_of
+from ostkeeper.core.verdict import Verdict, certified_dead, verdict_of
 from ostkeeper.core.view import Shown, View
 from ostkeeper.core.writes import write_pair
 
+LEFT = "cannot read its disk"
+"""What is said of a target that stays in Hold because the partner of its dead server cannot read it."""
 HOT = ("Holding", "Fencing", "Relocating")
 """Phases in which nobody waits for a mirror, and every write counts."""
 
@@ -85,10 +87,11 @@ def pair_conditions(view: View, verdicts: dict[str, Verdict], osts: list[Said]) 
     assert view.pair is not None
     generation = view.pair.metadata.generation
     epoch = regressed(view)
-    stalled, why_stalled = _stalled(view, epoch)
+    stalled, why_stalled = _stalled(view, epoch, osts)
     moving = _unconverged(view, osts)
     reasons = [*armed(view), *_budget(view)]
     ill = [f"{n} is {v.name}: {v.sentence}" for n, v in verdicts.items() if v.name != "Healthy"]
+    unread = [f"{said}: repair its path" for said in unread_disks(view)]
 
     def condition(type_: str, true: bool, reason: str, message: str) -> Condition:
         return _condition(type_, true, reason, message, generation)
@@ -101,7 +104,12 @@ def pair_conditions(view: View, verdicts: dict[str, Verdict], osts: list[Said]) 
         condition("Reconciling", bool(moving) and not stalled, "Moving" if moving else "Converged", "; ".join(moving)),
         condition("Stalled", bool(stalled), stalled or "Nothing", why_stalled),
         condition("Armed", not reasons, "NotArmed" if reasons else "Trusted", "; ".join(reasons)),
-        condition("Degraded", bool(ill), "Server" if ill else "AllHealthy", "; ".join(ill)),
+        condition(
+            "Degraded",
+            bool(ill or unread),
+            "Server" if ill else "DiskUnread" if unread else "AllHealthy",
+            "; ".join([*ill, *unread]),
+        ),
         condition(REGRESSED, bool(epoch), "SeenHigher" if epoch else "Current", _regressed_message(view, epoch)),
     )
 
@@ -123,7 +131,7 @@ def _regressed_message(view: View, epoch: int) -> str:
     )
 
 
-def _stalled(view: View, epoch: int) -> tuple[str, str]:
+def _stalled(view: View, epoch: int, osts: list[Said]) -> tuple[str, str]:
     """Reason and message when a person is needed. `epoch`: what an agent has seen above the API's."""
     assert view.status is not None
     assert view.pair is not None
@@ -144,6 +152,11 @@ def _stalled(view: View, epoch: int) -> tuple[str, str]:
     noted = [n for n in view.status.noted if n.type == "Failover" and view.held_by(n.node)]
     if noted:
         return "Noted", f"{noted[0].failover} ended without an act, and {noted[0].node} has not been well since"
+    left = [
+        o for o in osts if o.state == "Held" and not o.good and o.assignment and certified_dead(view, o.assignment.node)
+    ]
+    if left:
+        return "DiskUnread", "; ".join(f"{o.target}: {o.why}" for o in left)
     return _homeless(view)
 
 
@@ -209,6 +222,8 @@ def _state(view: View, said: Said, living: tuple[str, ...]) -> tuple[str, str]:
     for node, report in said.reports.items():
         if report.state == "ForeignMount":
             return "ForeignMount", f"mounted on {node} by somebody else"
+    if assignment.intent == "Hold" and certified_dead(view, assignment.node):
+        return _left_in_hold(view, said, assignment)
     if assignment.intent == "Hold":
         return "Held", f"{assignment.node} may keep it mounted and mount nothing new"
     mine = said.reports.get(assignment.node)
@@ -218,6 +233,17 @@ def _state(view: View, said: Said, living: tuple[str, ...]) -> tuple[str, str]:
         gone = mine.state == "Unmounted" and mine.released is not None and mine.released.epoch == assignment.epoch
         return ("Unmounted", "") if gone else ("Releasing", mine.message)
     return _serving(mine, assignment)
+
+
+def _left_in_hold(view: View, said: Said, assignment: Assignment) -> tuple[str, str]:
+    """Its server is certified dead, and its partner could not read the disk then."""
+    if said.ost.spec.desired == "Unmounted":
+        return "Unmounted", ""
+    assert view.pair is not None
+    partner = view.pair.partner_of(assignment.node)
+    if view.unreadable(partner, said.target):
+        return "Held", f"{assignment.node} is dead, and {partner} {LEFT}: repair its path, or start {assignment.node}"
+    return "Held", f"{assignment.node} is dead, and {partner} reads its disk again: another Failover moves it"
 
 
 def _unassigned(view: View, said: Said) -> tuple[str, str]:
@@ -271,7 +297,7 @@ def _ost_status(
     generation: int,
 ) -> OSTStatus:
     """The status that says this. Validated once, shared by all that say the same: models are frozen."""
-    person = state in ("Refused", "ForeignMount", "Failed")
+    person = state in ("Refused", "ForeignMount", "Failed") or (state == "Held" and LEFT in why)
     return OSTStatus(
         observed_generation=generation,
         target=target,

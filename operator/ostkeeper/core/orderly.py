@@ -12,7 +12,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Evidence, Failover
 from ostkeeper.api.osspair import Assignment, Noted, Warrant
 from ostkeeper.api.ost import OST
-from ostkeeper.core.able import desired, foreign, partner_unable, released, unanswered
+from ostkeeper.core.able import desired, foreign, left_behind, partner_unable, released, unanswered, what_is_left
 from ostkeeper.core.acts import ASKS_FOR, OPENS, Act
 from ostkeeper.core.ailing import settled
 from ostkeeper.core.campaign import Campaign
@@ -21,7 +21,7 @@ from ostkeeper.core.events import Effect
 from ostkeeper.core.failover import served
 from ostkeeper.core.fencing import ask_term
 from ostkeeper.core.opening import draft, noted, release_overdue, reserve
-from ostkeeper.core.verdict import evidence_digest, evidence_of, verdict_of
+from ostkeeper.core.verdict import certified_dead, evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import assign, write_failover, write_pair
 
@@ -132,7 +132,8 @@ def _wishes(view: View, now: float) -> list[Wish]:
     if not found:
         return found
     going = {to: tuple(w.target for w in found if w.to == to) for to in view.servers}
-    return [w for w in found if view.fresh(w.node, now) and not partner_unable(view, w.to, going[w.to], now)]
+    able = [w for w in found if view.fresh(w.node, now) and not partner_unable(view, w.to, going[w.to], now)]
+    return [w for w in able if not view.unreadable(w.to, w.target)]
 
 
 def _wanted_elsewhere(view: View, now: float) -> list[Wish]:
@@ -314,9 +315,10 @@ def _step(
         done = released(view, a)
         if a.target in claimed:
             continue
-        if unable and a.intent == "Release":
+        why = unable or what_is_left(view, to, [a.target])
+        if why and a.intent == "Release":
             assignments = assign(assignments, [a.target], epoch, intent="Serve")
-            said.append(f"{a.target} stays at {a.node}: {unable}")
+            said.append(f"{a.target} stays at {a.node}: {why}")
         elif done is not None:
             warrant = Warrant(released=done)
             gone = assign(assignments, [a.target], epoch, intent="Serve", node=to, released=warrant.released)
@@ -332,7 +334,8 @@ def _step(
             said.append(f"{a.target}: serve again at {to}")
     under_way = sum(1 for a in going if (a.node == to and not served(view, to, a.target)) or a.intent == "Release")
     room = view.pair.spec.failback.max_parallel - under_way
-    for a in [] if unable else [a for a in left if a.intent == "Serve" and a.target not in claimed][: max(0, room)]:
+    kept = {*claimed, *left_behind(view, to, [a.target for a in left])}
+    for a in [] if unable else [a for a in left if a.intent == "Serve" and a.target not in kept][: max(0, room)]:
         assignments = assign(assignments, [a.target], epoch, intent="Release")
         said.append(f"release {a.target}")
     return (assignments, "; ".join(said)) if said else (None, "")
@@ -347,6 +350,8 @@ def intents(view: View, now: float) -> list[Effect]:
         ost = view.ost(a.target)
         if ost is None or a.target in view.blocked_targets():
             continue
+        if a.intent == "Hold" and certified_dead(view, a.node):
+            continue  # its partner could not read the disk: it moves once it can, or is its own again when it is back
         if ost.spec.desired == "Unmounted" and a.intent in ("Serve", "Hold"):
             assignments = assign(assignments, [a.target], epoch, intent="Release")
             said.append(f"{a.target}: desired is Unmounted")

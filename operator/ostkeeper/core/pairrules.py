@@ -110,16 +110,18 @@ def certificate_misused(w: PairWrite) -> str:
 
 
 def held_left_behind(w: PairWrite) -> str:
-    """A relocation that moves some of the dead server's targets and not others, or to several places or epochs."""
+    """A relocation that moves other targets than those whose disks its certificate names, or to several places or epochs."""
     certified = _certified(w)
     if not certified or w.before is None:
         return ""
-    gone = {old.node for old, _ in certified}
-    left = [
-        a.target for a in w.before.assignments if a.node in gone and a.target not in {o.target for o, _ in certified}
-    ]
+    gone, moved = {old.node for old, _ in certified}, {old.target for old, _ in certified}
+    found = [c for _, new in certified if (c := certificate_of(w, new)) is not None]
+    named = {disk.target for certificate in found for disk in certificate.disks}
+    left = [a.target for a in w.before.assignments if a.node in gone and a.target in named and a.target not in moved]
     if left:
         return f"{', '.join(left)} stays behind"
+    if found and moved - named:
+        return f"the certificate names no disk of {', '.join(sorted(moved - named))}"
     places = {(new.node, new.epoch, new.warrant.certificate.digest) for _, new in certified if new.warrant.certificate}
     return "" if len(places) == 1 else f"the held targets go to {sorted(places)}"
 
@@ -135,12 +137,16 @@ def dead_not_noted(w: PairWrite) -> str:
 
 
 def hold_disturbed(w: PairWrite) -> str:
-    """While a Failover is open, what changes beside the targets in Hold, or a part of them only."""
+    """While a Failover is open, what changes beside the targets in its Hold, or a part of them only.
+
+    A relocation may change a part: that which its certificate names. A Hold of an earlier Failover is none of its business.
+    """
     if w.before is None or not w.before.active_failover or not w.changes or w.by_person:
         return ""
-    held = {a.target for a in w.before.assignments if a.intent == "Hold"}
+    opened = int(w.before.active_failover.rpartition("-")[2] or 0)
+    held = {a.target for a in w.before.assignments if a.intent == "Hold" and a.epoch > opened}
     changed = {n.target for _, n in w.changes}
-    if not held or changed == held:
+    if not held or changed == held or (changed < held and _certified(w)):
         return ""
     return f"{', '.join(sorted(held))} in Hold, and {', '.join(sorted(changed))} changed"
 

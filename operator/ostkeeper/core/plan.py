@@ -210,6 +210,8 @@ def _rejoin(view: View, now: float) -> list[Effect]:
             continue
         if view.rejoin is None or view.rejoin.name != fo.name:
             view.rejoin = Campaign(fo.name, now)
+        if any(a.intent == "Hold" for a in view.held_by(entry.node)):
+            continue  # its partner cannot read a disk of it yet: the relocation is not complete
         effects: list[Effect] = []
         if not ending.power_on(view, fo, view.rejoin, now, effects):
             return effects

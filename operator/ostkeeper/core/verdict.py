@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Evidence, Witness
-from ostkeeper.api.oss import DiskReport, OSSStatus
+from ostkeeper.api.oss import OSSStatus
 from ostkeeper.api.osspair import Assignment
 from ostkeeper.core import ailing
 from ostkeeper.core.acts import ASKS_FOR, Act
@@ -146,18 +146,32 @@ RULES: tuple[Rule, ...] = (
         "{node} is silent, and {doubt}",
     ),
     Rule(
-        "failed", "Failed", lambda w: True, "no witness sees {node} any more; {partner} is fresh and reads every disk"
+        "failed",
+        "Failed",
+        lambda w: True,
+        "no witness sees {node} any more; {partner} is fresh and reads every disk{but}",
     ),
 )
 
 
 @lru_cache(maxsize=1024)
 def judge(
-    witnesses: Witnesses, node: str = "it", partner: str = "its partner", trouble: str = "its targets report errors"
+    witnesses: Witnesses,
+    node: str = "it",
+    partner: str = "its partner",
+    trouble: str = "its targets report errors",
+    unread: str = "",
 ) -> Verdict:
-    """The first rule that matches. The last one matches always. `trouble` says what the Lustre witness is stale for."""
+    """The first rule that matches. The last one matches always. `trouble` says what the Lustre witness is stale for, `unread`
+    which disks of the server its partner cannot read."""
     rule = next(rule for rule in RULES if rule.when(witnesses))
-    names = {"node": node, "partner": partner, "trouble": trouble, **_remarks(witnesses, partner)}
+    names = {
+        "node": node,
+        "partner": partner,
+        "trouble": trouble,
+        "but": f" but {unread}" if unread else "",
+        **_remarks(witnesses, partner),
+    }
     return Verdict(rule.verdict, rule.sentence.format(**names), witnesses, rule.name)
 
 
@@ -179,12 +193,12 @@ def witnesses_of(view: View, node: str, partner: str, trouble: str, now: float) 
     return Witnesses(
         heartbeat=F if lives else _missed(view, node),
         node=_node(view, node, lives or view.node_moved.get(node, -1.0) > missed),
-        disk=_disk(held, view.disks(partner) if partner_lives else {}),
+        disk=_disk(view, held, partner if partner_lives else ""),
         network=_network(view.report(partner) if partner_lives else None),
         lustre=S if trouble else U if view.report(node) is None else F,
         shared=bool(trouble) and ailing.shared(view, node, partner, now),
         partner=F if partner_lives and view.heartbeats.renewed_since(partner, missed) else S,
-        fenced=_fenced(view, node) and not held,  # after a Restart it is judged by what is seen
+        fenced=certified_dead(view, node) and _nothing_to_move(view, held, partner),
         absent=not lives and _absent(view, node, partner, now),
         holds=bool(held),
         lasting=view.heartbeats.stale_for(node) >= view.timeout() + DISK_LAG,
@@ -199,7 +213,8 @@ def verdict_of(view: View, node: str, now: float) -> Verdict:
 def _verdict(view: View, node: str, now: float) -> Verdict:
     assert view.pair is not None
     partner, trouble = view.pair.partner_of(node), "; ".join(ailing.troubles(view, node, now))
-    return judge(witnesses_of(view, node, partner, trouble, now), node, partner, trouble)
+    unread = ", ".join(a.target for a in view.held_by(node) if view.unreadable(partner, a.target))
+    return judge(witnesses_of(view, node, partner, trouble, now), node, partner, trouble, unread)
 
 
 def _missed(view: View, node: str) -> Life:
@@ -220,12 +235,18 @@ def _node(view: View, node: str, moves: bool) -> Life:
     return F if moves else U
 
 
-def _disk(held: tuple[Assignment, ...], disks: dict[str, DiskReport]) -> Life:
-    """What the living partner reads of the disks that the server holds."""
-    states = {disks[a.target].state if a.target in disks else "Unknown" for a in held}
-    if "Advancing" in states:
+def _disk(view: View, held: tuple[Assignment, ...], partner: str) -> Life:
+    """What the living partner reads of the disks that the server holds; `partner`: empty where it does not live.
+
+    A disk that the partner cannot read says nothing. Stale takes one disk in service that it reads, and none that may yet
+    turn out to be written.
+    """
+    disks, targets = view.disks(partner), tuple([a.target for a in held])
+    if any(disks[t].state == "Advancing" for t in targets if t in disks):
         return F
-    return S if states <= {"Still", "Clean"} else U
+    read = [t for t in view.in_service(targets) if not view.unreadable(partner, t)]
+    states = {disks[t].state if t in disks else "Unknown" for t in read}
+    return S if states <= {"Still", "Clean"} and (read or not held) else U
 
 
 def _network(report: OSSStatus | None) -> Life:
@@ -235,7 +256,20 @@ def _network(report: OSSStatus | None) -> Life:
     return F if report.peer.state == "Answering" else S
 
 
-def _fenced(view: View, node: str) -> bool:
+def _nothing_to_move(view: View, held: tuple[Assignment, ...], partner: str) -> bool:
+    """Whether nothing of a server that is certified dead could move now: it holds nothing, or only what its partner cannot read.
+
+    After a Restart (its targets are its own again) it is judged by what is seen.
+    """
+    targets = tuple([a.target for a in held])
+    if any(a.intent != "Hold" for a in held):
+        return False
+    disks = view.disks(partner)
+    return not any(t in disks and disks[t].state not in ("Unreadable", "Unknown") for t in view.in_service(targets))
+
+
+def certified_dead(view: View, node: str) -> bool:
+    """Whether the server was certified dead, and no later boot of it was seen."""
     status, boot = view.status, view.boot(node)
     entry = next((f for f in status.fenced if f.node == node), None) if status else None
     if entry is None:
@@ -291,10 +325,15 @@ def _node_detail(view: View, node: str) -> str:
 
 def _disk_detail(view: View, node: str) -> str:
     assert view.pair is not None
-    disks = view.disks(view.pair.partner_of(node))
-    return ", ".join(
-        f"{a.target} {disks[a.target].state if a.target in disks else 'Unknown'}" for a in view.held_by(node)
-    )
+    partner = view.pair.partner_of(node)
+    disks = view.disks(partner)
+
+    def state(target: str) -> str:
+        if view.unreadable(partner, target):
+            return "Unreadable"
+        return disks[target].state if target in disks else "Unknown"
+
+    return ", ".join(f"{a.target} {state(a.target)}" for a in view.held_by(node))
 
 
 def _lustre_detail(view: View, node: str, now: float) -> str:

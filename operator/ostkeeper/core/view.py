@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from ostkeeper.api.common import seconds
+from ostkeeper.api.common import DISK_READING_MAX_AGE, seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS, DiskReport, OSSStatus, TargetReport
@@ -23,8 +23,6 @@ from ostkeeper.core.events import Beat, NodeState, Problem
 from ostkeeper.core.heartbeats import Heartbeats, newer
 
 T = TypeVar("T")
-DISK_READING_MAX_AGE = 10.0
-"""Seconds: the partner must have read every LUN within this time to say anything about them."""
 
 
 @dataclass(slots=True)
@@ -277,16 +275,25 @@ class View:
             known = self.reports[node] = (oss, beat, _named_by(beat, oss))
         return known[2]
 
-    def reads(self, node: str) -> bool:
-        """Whether a server's readings of the disks are fresh."""
-        pulse = self.heartbeats.pulses.get(node)
-        age = pulse.beat.disk_age if pulse else None
-        return age is not None and age <= DISK_READING_MAX_AGE
+    def overdue_disks(self, node: str) -> tuple[str, ...] | None:
+        """The targets of which a server's lease says that their readings are overdue; None: it reads no disk."""
+        beat = self.beat(node)
+        return beat.unread if beat else None
 
     def disks(self, node: str) -> dict[str, DiskReport]:
-        """The shared disks as a server reads them, if its readings are fresh; empty otherwise."""
-        report = self.report(node)
-        return {disk.target: disk for disk in report.disks} if report is not None and self.reads(node) else {}
+        """The shared disks as a server reads them; without those whose readings are overdue."""
+        report, unread = self.report(node), self.overdue_disks(node)
+        if report is None or unread is None or "*" in unread:
+            return {}
+        return {disk.target: disk for disk in report.disks if disk.target not in unread}
+
+    def unreadable(self, node: str, target: str) -> bool:
+        """Whether a server says that it cannot read a disk. Not where it says nothing, or has not read for long enough."""
+        report, unread = self.report(node), self.overdue_disks(node)
+        if report is None or unread is None:
+            return False
+        disk = self.disks(node).get(target)
+        return disk is None or disk.state == "Unreadable"
 
     def target_report(self, node: str, target: str) -> TargetReport | None:
         """One target as one server has it, from its last report."""
@@ -317,6 +324,18 @@ class View:
             return f"{node} has no disk reading younger than {DISK_READING_MAX_AGE:g}s"
         blind = [t for t in targets if t not in disks or disks[t].state in ("Unreadable", "Unknown")]
         return f"{node} cannot read {', '.join(blind)}" if blind else ""
+
+    def reads_some(self, node: str, targets: tuple[str, ...]) -> str:
+        """Empty when the server reads one of these disks in service, and says of each other one that it cannot; else why not."""
+        if not targets:
+            return ""
+        rest = tuple([t for t in self.in_service(targets) if not self.unreadable(node, t)])
+        return self.reads_all(node, rest or targets)
+
+    def in_service(self, targets: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the targets that are to be mounted; where none is, all of them."""
+        wanted = tuple([t for t in targets if (ost := self.ost(t)) is None or ost.spec.desired == "Mounted"])
+        return wanted or targets
 
     def in_maintenance(self, node: str) -> bool:
         """Whether a person is emptying the server."""

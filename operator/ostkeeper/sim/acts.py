@@ -145,7 +145,7 @@ class MountAct(Act):
 
     def _clear_block(self) -> None:
         host, now = self.run.host, self.run.kernel.now
-        if not host.lost:
+        if host.sees(self.target):
             disk = host.disk(self.target)
             self.run.world.checker.clears(host.name, self.target, disk.block(now)[0], stale=disk.stale(host.name))
             disk.write(MmpState.CLEAN, now)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from ostkeeper.api.failover import Certificate
+from ostkeeper.api.failover import Certificate, DiskProof
 from ostkeeper.api.oss import Released
 from ostkeeper.api.osspair import ReleasedWarrant
 from ostkeeper.core import ending, fencing, heartbeats, hosttargets, permission
@@ -308,6 +308,35 @@ def any_nonce(right: Any) -> Any:
             c.final_nonce = asked
 
     return proofs
+
+
+def proofs_of_all(right: Any) -> Any:
+    def proofs(view: Any, fo: Any, c: Any, now: float) -> Any:
+        found, waiting = right(view, fo, c, now)
+        named = {proof.target for proof in found}
+        rest = [a.target for a in view.held_by(fo.spec.node) if found and a.target not in named]
+        return (*found, *(DiskProof(target=target, state="Still") for target in rest)), waiting
+
+    return proofs
+
+
+def proof_of_one(right: Any) -> Any:
+    def proofs(view: Any, fo: Any, c: Any, now: float) -> Any:
+        held = [a.target for a in view.held_by(fo.spec.node)]
+        found, waiting = right(view, fo, c, now)
+        return (found[:1], waiting) if len(held) > 1 and len(found) > 1 else (found, waiting)
+
+    return proofs
+
+
+def all_held_move(right: Any) -> Any:
+    def relocating(view: Any, fo: Any, c: Any, now: float) -> Any:
+        disks = tuple(DiskProof(target=a.target, state="Still") for a in view.held_by(fo.spec.node))
+        certificate = fo.status.certificate.model_copy(update={"disks": disks})
+        status = fo.status.model_copy(update={"certificate": certificate})
+        return right(view, fo.model_copy(update={"status": status}), c, now)
+
+    return relocating
 
 
 def no_deadline(right: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+from ostkeeper.api.common import DISK_READING_MAX_AGE
 from ostkeeper.core import hostevents as ev
 from ostkeeper.core.diskview import DiskView, Probe, next_reading, next_view, normal_interval, reading_of
 from ostkeeper.sim.kernel import Actor, Kernel
@@ -96,12 +97,12 @@ class DiskWatches:
         self._interval = self._fast if asked.fast else 0.0
         self._schedule()
 
-    def oldest(self) -> float | None:
-        """Age of the oldest of the latest good readings; None where nothing is watched."""
+    def unread(self) -> tuple[str, ...] | None:
+        """The targets whose latest good reading is overdue; None where nothing is watched."""
         if not self.watches:
             return None
         now = self._agent.actor.clock(self._kernel.now)
-        return max([watch.age(now) for watch in self.watches.values()])
+        return tuple([name for name, watch in self.watches.items() if watch.age(now) > DISK_READING_MAX_AGE])
 
     def read_now(self, targets: tuple[str, ...]) -> None:
         """One reading each that begins after this."""

@@ -27,6 +27,7 @@ WEIGHTS: dict[str, int] = {
     "host-other-board": 1,
     "disks-stall": 5,
     "disks-lost": 3,
+    "disk-gone": 8,
     "disk-errors": 2,
     "site-dark": 2,
     "agent-dies": 5,
@@ -77,7 +78,7 @@ BLINDING = frozenset({"device-lying", "cords-swapped"})
 FREEZING = frozenset(
     {
         "host-hangs", "host-panics", "host-dies", "disks-stall", "disks-lost", "mounts-slow", "mounts-hang", "mounts-fail",
-        "host-reboots", "host-on-by-hand", "host-off-by-hand", "site-dark", "host-loses-power", "hand-mount", "delete",
+        "disk-gone", "host-reboots", "host-on-by-hand", "host-off-by-hand", "site-dark", "host-loses-power", "hand-mount", "delete",
         "edit", "etcd-restored", "drill", "umounts-hang", "answers", "host-other-board", "disk-errors",
     }
 )  # fmt: skip
@@ -85,7 +86,7 @@ FREEZING = frozenset(
 FORGETTING = frozenset({"agent-forgets", "agent-corrupt", "host-other-board"})
 """Not beside etcd restored: then nobody would know of the higher epoch."""
 FROZEN = frozenset(
-    {"host-hangs", "host-panics", "disks-stall", "disks-lost", "disk-errors", "mounts-slow", "mounts-hang"}
+    {"host-hangs", "host-panics", "disks-stall", "disks-lost", "disk-gone", "disk-errors", "mounts-slow", "mounts-hang"}
 )
 """What lets an owner's MMP stand still: not beside somebody who mounts by hand."""
 ANSWERS = ("Failover", "Failover", "Failover", "Restart", "Dismiss", "ConfirmDead", "Failback")
@@ -241,6 +242,13 @@ def _delete(random: Random, config: Config) -> tuple[str, ...]:
     return (random.choice(kinds),)
 
 
+def _disk_gone(random: Random, config: Config) -> tuple[str, ...]:
+    """A server, and a target of its pair; most often of the first pair, to which most happens."""
+    pair = 0 if random.random() < 0.7 else random.randrange(config.pairs)
+    target = pair * config.targets + random.randrange(config.targets)
+    return random.choice(servers_of(config)[2 * pair : 2 * pair + 2]), f"scratch-OST{target:04x}"
+
+
 def _answer(random: Random, config: Config) -> tuple[str, ...]:
     return (random.choice(ANSWERS),)
 
@@ -249,6 +257,7 @@ _SPECIAL: dict[str, Callable[[Random, Config], tuple[str, ...]]] = {
     "cut": _cut,
     "cut-one-way": _cut,
     "cords-swapped": _two_servers,
+    "disk-gone": _disk_gone,
     "edit": _edit,
     "delete": _delete,
     "answers": _answer,

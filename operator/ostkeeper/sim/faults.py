@@ -85,6 +85,7 @@ _KINDS = (
     Kind("host-other-board", "host {host} comes back on another board", True, "host {host} has its own board again"),
     Kind("disks-stall", "disks of host {host} stall", True, "disks of host {host} go on"),
     Kind("disks-lost", "host {host} loses its disks", True, "host {host} sees its disks again"),
+    Kind("disk-gone", "host {host} loses the disk of {target}", True, "host {host} sees the disk of {target} again"),
     Kind("disk-errors", "host {host} has disk errors", True, "host {host} has no disk errors any more"),
     Kind("site-dark", "the site loses its power", True, "the site has power again"),
     # agents

@@ -177,10 +177,14 @@ def _why(night: Night) -> str:
 # --- which faults there are
 
 
-def faults_of(pair: OSSPair, devices: Iterable[FenceDevice]) -> tuple[Fault, ...]:
-    """Every single fault of one pair, its devices and what all share. What hides comes first, what hurts later."""
+def faults_of(pair: OSSPair, devices: Iterable[FenceDevice], osts: Iterable[OST] = ()) -> tuple[Fault, ...]:
+    """Every single fault of one pair, its devices and what all share. What hides comes first, what hurts later.
+
+    A LUN is lost on the server that does not serve it.
+    """
     first, second = pair.servers
     found = [Fault(kind, OPEN, None, (server,)) for kind in HOST_KINDS for server in pair.servers]
+    found += [Fault("disk-gone", HIDDEN, None, (pair.partner_of(o.spec.home_node), o.target)) for o in osts]
     found += [Fault(kind, HIDDEN, None, (server,)) for kind in AGENT_KINDS for server in pair.servers]
     found += [Fault("cut", HIDDEN, None, (server, "api")) for server in pair.servers]
     found += [Fault("cut", HIDDEN, None, (first, second))]
@@ -289,7 +293,7 @@ def _jobs_of(parts: list[Part]) -> Iterator[Job]:
     mine = parts[0]
     mirror = part_of(mine.site, mine.pair, swapped=True)
     turn = dict(zip(mine.names, mirror.names, strict=True)) if mirror.shape == mine.shape else {}
-    single = faults_of(mine.pair, mine.site.devices)
+    single = faults_of(mine.pair, mine.site.devices, mine.site.osts)
     known: set[tuple[tuple[str, tuple[str, ...]], ...]] = set()
     nights: list[tuple[Fault, ...]] = [(replace(fault, at=HIDDEN),) for fault in single]
     nights += [both for both in combinations(single, 2) if possible(*both)]

@@ -111,6 +111,8 @@ class Host:
         self.table = MountTable(world, self)
         self.stalled = self.lost = False
         """Its disks answer nothing at all, or errors."""
+        self.gone: set[str] = set()
+        """Targets whose LUN alone it does not see."""
 
     # --- what is so
 
@@ -178,7 +180,7 @@ class Host:
             if mount.writer is not None:
                 disk = world.disks[target]
                 disk.end(mount.writer, kernel.now, clean=False)
-                if not self.lost and kernel.random.random() < self.late:
+                if self.sees(target) and kernel.random.random() < self.late:
                     wait = LANDS_WITHIN * kernel.random.random()
                     kernel.after(wait, kernel.net, self._land, disk, mount.writer.mark, disk.generation)
         self.system, self.boot = "off", ""
@@ -287,6 +289,19 @@ class Host:
         self.lost = True
         self._give_up_writing(clean=False)
 
+    def lose_disk(self, target: str) -> None:
+        """The LUN of one target is gone here: every command fails, and what is mounted of it is read-only from then on."""
+        self.gone.add(target)
+        self._give_up_writing(clean=False, only=target)
+
+    def find_disk(self, target: str) -> None:
+        """The LUN is there again."""
+        self.gone.discard(target)
+
+    def sees(self, target: str) -> bool:
+        """Commands to the LUN of a target arrive."""
+        return not self.lost and target not in self.gone
+
     def find_disks(self) -> None:
         """The paths are back; what is read-only stays so until it is mounted anew."""
         self.lost = False
@@ -298,17 +313,17 @@ class Host:
                 self._world.disks[target].errors = True
         self._give_up_writing(clean=not (self.lost or self.stalled))
 
-    def _give_up_writing(self, *, clean: bool) -> None:
+    def _give_up_writing(self, *, clean: bool, only: str = "") -> None:
         """Remounted read-only: the kernel's MMP thread ends, and writes CLEAN where it can (fs/ext4/mmp.c, kmmpd)."""
         for target, mount in self.table.mounts.items():
-            if mount.writer is not None:
-                self._world.disks[target].end(mount.writer, self._world.kernel.now, clean)
+            if mount.writer is not None and only in ("", target):
+                self._world.disks[target].end(mount.writer, self._world.kernel.now, clean and self.sees(target))
                 mount.writer, mount.read_only = None, True
         self.hear("mounts")
 
     def probe(self, target: str, began: float) -> Probe:
         """One reading of a disk, that began then on this server's clock and is complete now. Not while it is stalled."""
-        if self.lost:
+        if not self.sees(target):
             return Probe(target, began, self.clock(), error=f"{target}: Input/output error")
         return self._world.disks[target].probe(target, began, self.clock(), self._world.kernel.now)
 

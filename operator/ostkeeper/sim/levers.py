@@ -94,6 +94,15 @@ def _disks_lost(world: World, host: str) -> Undo:
     return world.hosts[host].find_disks
 
 
+def _disk_gone(world: World, host: str, target: str) -> Undo | None:
+    """Nothing, where the server is of another pair."""
+    server = world.hosts[host]
+    if target not in server.targets:
+        return None
+    server.lose_disk(target)
+    return lambda: server.find_disk(target)
+
+
 def _disk_errors(world: World, host: str) -> Undo:
     """Undone: somebody has run e2fsck on what it flagged."""
     flagged = [world.disks[target] for target in world.hosts[host].targets]
@@ -261,6 +270,7 @@ LEVERS: Mapping[str, Callable[..., Undo | None]] = {
     "host-other-board": _other_board,
     "disks-stall": _disks_stall,
     "disks-lost": _disks_lost,
+    "disk-gone": _disk_gone,
     "disk-errors": _disk_errors,
     "site-dark": _site_dark,
     "agent-dies": _agent_dies,

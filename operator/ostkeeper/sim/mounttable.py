@@ -66,7 +66,10 @@ class Machine(Protocol):
     actor: Actor
     rate: float
     stalled: bool
-    lost: bool
+
+    def sees(self, target: str) -> bool:
+        """Commands to the LUN of a target arrive."""
+        ...
 
     def mark(self, target: str) -> Mark:
         """What its kernel writes into an MMP block."""
@@ -190,8 +193,8 @@ class MountTable:
             return
         kernel, disk = self._world.kernel, self._world.disks[mount.target]
         block = disk.block(kernel.now)
-        if self._host.lost or block[0] is MmpState.FSCK:
-            self._fail(mount, ended, "DeviceUnreadable" if self._host.lost else "DeviceBusy")
+        if not self._host.sees(mount.target) or block[0] is MmpState.FSCK:
+            self._fail(mount, ended, "DeviceBusy" if self._host.sees(mount.target) else "DeviceUnreadable")
         elif block[0] is MmpState.CLEAN:
             self._write_block(mount, ended, block, 0.0)
         else:
@@ -204,8 +207,8 @@ class MountTable:
         if self._wait_for(self._write_block, mount, ended, seen, half):
             return
         kernel, disk = self._world.kernel, self._world.disks[mount.target]
-        if self._host.lost or disk.block(kernel.now) != seen:
-            self._fail(mount, ended, "DeviceUnreadable" if self._host.lost else "ActiveElsewhere")
+        if not self._host.sees(mount.target) or disk.block(kernel.now) != seen:
+            self._fail(mount, ended, "ActiveElsewhere" if self._host.sees(mount.target) else "DeviceUnreadable")
             return
         if not mount.writes:
             mount.writes = True
@@ -221,8 +224,8 @@ class MountTable:
         if self._wait_for(self._complete, mount, ended, seen):
             return
         kernel, disk = self._world.kernel, self._world.disks[mount.target]
-        if self._host.lost or disk.block(kernel.now) != seen:
-            self._fail(mount, ended, "DeviceUnreadable" if self._host.lost else "ActiveElsewhere")
+        if not self._host.sees(mount.target) or disk.block(kernel.now) != seen:
+            self._fail(mount, ended, "ActiveElsewhere" if self._host.sees(mount.target) else "DeviceUnreadable")
             return
         mount.done = True
         mount.writer = disk.start(self._host.name, self._host.mark(mount.target), kernel.now)
@@ -251,7 +254,7 @@ class MountTable:
             ended("NotMounted")
             return
         if mount.writer is not None:
-            self._world.disks[target].end(mount.writer, self._world.kernel.now, clean=not self._host.lost)
+            self._world.disks[target].end(mount.writer, self._world.kernel.now, clean=self._host.sees(target))
         del self.mounts[target]
         self._host.say(f"has unmounted {target}")
         self._host.hear("mounts")

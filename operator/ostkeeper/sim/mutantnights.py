@@ -34,6 +34,12 @@ def dies_unseen(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     return Config(levels="bmc"), (Fault("host-hangs", 1.0, 70.0, ("oss1",)), silent)
 
 
+def dies_beside_a_lost_disk(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server with two targets hangs, and its partner has lost the LUN of one of them until much later."""
+    gone = Fault("disk-gone", 1.0, _at(random, 60, 70), ("oss2", "scratch-OST0000"))
+    return Config(targets=random.choice((3, 5))), (gone, Fault("host-hangs", _at(random, 20, 24), 110.0, ("oss1",)))
+
+
 def asked(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     """Manual, and nobody answers before the night is over."""
     return Config(mode="Manual"), (Fault("host-panics", _at(random, 1, 4), 40.0, ("oss1",)),)

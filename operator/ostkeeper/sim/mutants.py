@@ -111,6 +111,21 @@ MUTANTS: dict[str, Mutant] = {
         nights.dies_on_pdus,
         ((fencing, "level_feeds", broken.first_feed),),
     ),
+    "moves-unread-disks": Mutant(
+        "a target moves whose disk the partner cannot read",
+        nights.dies_beside_a_lost_disk,
+        ((fencing, "disk_proofs", broken.proofs_of_all),),
+    ),
+    "leaves-readable-disks": Mutant(
+        "a target stays behind although the partner reads its disk",
+        nights.dies_beside_a_lost_disk,
+        ((fencing, "disk_proofs", broken.proof_of_one),),
+    ),
+    "moves-what-no-certificate-names": Mutant(
+        "all held targets move, whatever disks the certificate names",
+        nights.dies_beside_a_lost_disk,
+        ((failover.HANDLERS, "Relocating", broken.all_held_move),),
+    ),
     "needs-no-reading": Mutant("no round has to be read", nights.dies, ((Rounds, "done", broken.no_reading),)),
     "shoots-on-an-old-read": Mutant(
         "the quorum read is one of long ago", nights.dies, ((fencing, "shoot", broken.read_long_ago),)

@@ -51,7 +51,12 @@ class Watch:
 def server_of(world: World, ost: OST) -> str:
     """The server from which clients can read and write an OST now; empty: none."""
     for host in world.hosts.values():
-        if ost.target in host.targets and host.running and host.mounted(ost.target) and not (host.stalled or host.lost):
+        if (
+            ost.target in host.targets
+            and host.running
+            and host.mounted(ost.target)
+            and not (host.stalled or not host.sees(ost.target))
+        ):
             return host.name
     return ""
 

@@ -32,6 +32,8 @@ class Proofs:
         """By operator: when its last off of a feed had ended, acknowledged or not."""
         self._off: dict[tuple[str, Feed], dict[float, None]] = {}
         """By operator: when the readings began by which a feed was OFF since then."""
+        self._readable: dict[tuple[str, str], set[str]] = {}
+        """By server and nonce: the disks that its last answer has read."""
         self._answered: dict[tuple[str, str], float] = {}
         """By server and nonce: when the first report with its answer was stored."""
 
@@ -54,6 +56,8 @@ class Proofs:
         """An agent's report was stored."""
         if status.nonce is not None:
             self._answered.setdefault((server, status.nonce.value), self._now())
+            read = {disk.target for disk in status.nonce.disks if disk.state not in ("Unreadable", "Unknown")}
+            self._readable[server, status.nonce.value] = read
 
     # --- what is decided upon it
 
@@ -69,9 +73,13 @@ class Proofs:
             )
         pair, read = self._store.find(OSSPair, pair_key(failover)), [proof.target for proof in certificate.disks]
         held = [a.target for a in pair.status.assignments if a.node == certificate.node] if pair and pair.status else []
-        unread = [target for target in held if target not in read]
-        if moves and unread:
-            self._broken("a certificate over disks that nobody read", f"{failover.name}: {', '.join(unread)}")
+        readable = self._readable.get((failover.spec.partner, nonce), set())
+        unread = [target for target in read if target not in readable]
+        left = [target for target in held if target in readable and target not in read]
+        if moves and (unread or not read):
+            self._broken("a certificate over disks that nobody read", f"{failover.name}: {', '.join(unread or held)}")
+        if moves and left:
+            self._broken("a readable disk was left out", f"{failover.name}: {', '.join(left)}")
         answered = self._answered.get((failover.spec.partner, nonce), -1.0)
         if nonce and answered < off:
             said = f"at {answered:.3f}s" if answered >= 0 else "never"

@@ -237,10 +237,10 @@ class Store:
 
     # --- writing leases and nodes
 
-    def beat(self, node: str, boot_id: str, report: str, disk_age: float | None) -> Beat:
+    def beat(self, node: str, boot_id: str, report: str, unread: tuple[str, ...] | None) -> Beat:
         """An agent renews its lease: a merge patch, which asks for no version. Creates it where there is none."""
         self.version += 1
-        beat = Beat(node, boot_id, str(self.version), report, disk_age)
+        beat = Beat(node, boot_id, str(self.version), report, unread)
         self.renewed[node] = self.clock()
         self._small(LEASE, node, beat)
         return beat
