@@ -102,12 +102,17 @@ class PowerDevice(Protocol):
         """Read one feed (`outlet` is empty for a BMC). Never raises for a device's fault: that reads UNKNOWN, with detail."""
         ...
 
-    async def off(self, outlet: str, deadline: float) -> None:
-        """Ask for power off, once. Returning means acknowledged, not off. Raises `FenceError`: then it may or may not be off."""
+    async def off(self, outlet: str, deadline: float, identity: str = "") -> None:
+        """Ask for power off, once. Returning means acknowledged, not off. Raises `FenceError`: then it may or may not be off.
+
+        With an `identity` (`core.identity`) no packet leaves to a device that reports another one, or none. The identity is
+        read in the session of the command, and again in each session that is opened for a repetition. `WrongIdentity`: no
+        packet of the command has left.
+        """
         ...
 
-    async def on(self, outlet: str, deadline: float) -> None:
-        """Ask for power on, once. Returning means acknowledged. Raises `FenceError`."""
+    async def on(self, outlet: str, deadline: float, identity: str = "") -> None:
+        """Ask for power on, once. Returning means acknowledged. Raises `FenceError`. `identity`: as of `off`."""
         ...
 
     async def identify(self, deadline: float) -> DeviceIdentity:

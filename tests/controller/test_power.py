@@ -4,6 +4,7 @@ The device here keeps its turns as the real drivers do (`fencing.device`), and i
 """
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +16,11 @@ from ostkeeper.api import FenceDevice
 from ostkeeper.api.fencedevice import FenceDeviceSpec
 from ostkeeper.controller.power import PROBE_GRACE, Devices, Power, Secret, UnusableError
 from ostkeeper.core.events import Acked, CutPower, PowerOn, ReadPower
+from ostkeeper.core.identity import GUID, matches
 from ostkeeper.core.power import Feed, PowerReading, PowerState
 from ostkeeper.fencing.device import Device
-from ostkeeper.fencing.registry import NoDriver
-from ostkeeper.ports import Clock, DeviceIdentity, DeviceSilent, PowerDevice
+from ostkeeper.fencing.registry import NoDriver, open_device
+from ostkeeper.ports import Clock, DeviceIdentity, DeviceSilent, NoSuchOutlet, PowerDevice
 
 pytestmark = [pytest.mark.scenario, pytest.mark.virtual_time]
 CLOCK = LoopClock()
@@ -26,12 +28,18 @@ FEED = Feed("bmc-oss1")
 
 
 class SlowDevice(Device):
-    """Writes down what it was asked. `takes`: seconds that a reading takes; `silent`: orders are not acknowledged."""
+    """Writes down what it was asked. `takes`: seconds that a reading takes; `silent`: orders are not acknowledged.
+
+    `mute`: an order is sent again and again, and not answered. `reports`: its identity. `outlets`: those that it has.
+    """
 
     def __init__(self, spec: FenceDeviceSpec, secret: Mapping[str, bytes], name: str) -> None:
         super().__init__(name, CLOCK)
         self.spec, self.secret = spec, secret
         self.takes, self.silent, self.closed = 0.0, False, False
+        self.mute = False
+        self.outlets: tuple[str, ...] = ("",)
+        self.reports = "guid:" + "a" * 32
         self.orders: list[str] = []
 
     async def prepare(self, deadline: float) -> None:
@@ -39,28 +47,36 @@ class SlowDevice(Device):
 
     async def read(self, outlet: str, deadline: float) -> PowerReading:
         began = CLOCK.monotonic()
+        if outlet not in self.outlets:
+            return self.unknown(began, NoSuchOutlet(f"{self.label}: there is no outlet {outlet!r}"))
         async with self.turn("read", deadline):
             try:
                 async with asyncio.timeout_at(deadline):
                     await asyncio.sleep(self.takes)
             except TimeoutError:
-                return self.unknown(began, "no answer")
-        return PowerReading(PowerState.ON, began, CLOCK.monotonic())
+                return self.unknown(began, DeviceSilent("no answer"))
+        identity = self.identified(self.reports)
+        return PowerReading(PowerState.ON, began, CLOCK.monotonic(), identity=identity)
 
-    async def off(self, outlet: str, deadline: float) -> None:
-        await self._order(f"off {outlet}".strip(), deadline)
+    async def off(self, outlet: str, deadline: float, identity: str = "") -> None:
+        await self._order(f"off {outlet}".strip(), deadline, identity)
 
-    async def on(self, outlet: str, deadline: float) -> None:
-        await self._order(f"on {outlet}".strip(), deadline)
+    async def on(self, outlet: str, deadline: float, identity: str = "") -> None:
+        await self._order(f"on {outlet}".strip(), deadline, identity)
 
-    async def _order(self, order: str, deadline: float) -> None:
+    async def _order(self, order: str, deadline: float, identity: str) -> None:
         async with self.turn(order, deadline):
+            if not matches(identity, self.reports):
+                raise self.mismatch(order, identity, self.reports)
             self.orders.append(order)
+            while self.mute and CLOCK.monotonic() < deadline:
+                await asyncio.sleep(0.15)  # as the drivers do, it sends again until answered
+                self.orders.append(order)
             if self.silent:
                 raise DeviceSilent(f"{self.label}: no answer to {order}")
 
     async def identify(self, deadline: float) -> DeviceIdentity:
-        return DeviceIdentity("uuid", "model", "boot")
+        return DeviceIdentity(self.reports.removeprefix(GUID), "model", "boot", self.reports)
 
     async def close(self) -> None:
         self.closed = True
@@ -84,17 +100,19 @@ class Room:
     """Devices and orders on them. `leading`: what the election says."""
 
     def __init__(self) -> None:
-        self.vault, self.made, self.leading = Vault(), [], True
+        self.vault, self.made, self.leading, self.leads_until = Vault(), [], True, math.inf
         self.devices = Devices(self.vault, self._open, CLOCK)
-        self.power = Power(self.devices, lambda _: self.leading, CLOCK)
+        self.power = Power(self.devices, lambda: self.leads_until if self.leading else -math.inf, CLOCK)
         self.declared: FenceDevice | None = declared()
 
     made: list[SlowDevice]
+    outlets: tuple[str, ...] = ("",)
 
     def _open(self, spec: FenceDeviceSpec, secret: Mapping[str, bytes], clock: Clock, name: str) -> PowerDevice:
-        if not spec.ipmi:
+        if not spec.ipmi and not spec.snmp_pdu:
             raise NoDriver(f"{name}: no driver")
         self.made.append(SlowDevice(spec, secret, name))
+        self.made[-1].outlets = self.outlets
         return self.made[-1]
 
     async def cut(self, seconds: float = 2.0) -> Acked:
@@ -142,6 +160,47 @@ async def test_leadership_that_is_lost_while_the_shot_waited_its_turn_stops_it()
     room.leading = False
     assert not (await shot).sent
     assert room.made[0].orders == ["off"]
+
+
+@pytest.mark.parametrize("order", [CutPower, PowerOn])
+async def test_leadership_that_runs_out_ends_the_repetitions_of_an_order(order: type[CutPower] | type[PowerOn]) -> None:
+    room = Room()
+    await room.cut()
+    room.made[0].mute, room.made[0].silent = True, True
+    began = CLOCK.monotonic()
+    room.leads_until = began + 1.0
+    acked = await room.power.order(lambda _: room.declared, order(8, FEED, began + 60, "test"))
+    assert (acked.ok, acked.sent) == (False, True)
+    assert CLOCK.monotonic() - began < 1.3, "it was repeated after the last second of the leadership"
+
+
+@pytest.mark.parametrize("order", [CutPower, PowerOn])
+async def test_leadership_that_is_taken_away_ends_an_order_under_way(order: type[CutPower] | type[PowerOn]) -> None:
+    room = Room()
+    await room.cut()
+    room.made[0].mute = True
+    ordering = asyncio.create_task(room.power.order(lambda _: room.declared, order(8, FEED, math.inf, "test")))
+    await asyncio.sleep(1.0)
+    room.leading = False
+    room.power.stop_orders()
+    acked = await ordering
+    assert (acked.ok, acked.sent) == (False, True)
+    assert "LeadershipLost" in acked.detail
+    left = len(room.made[0].orders)
+    await asyncio.sleep(5.0)
+    assert len(room.made[0].orders) == left
+
+
+@pytest.mark.parametrize("order", [CutPower, PowerOn])
+async def test_order_for_another_device_is_not_sent(order: type[CutPower] | type[PowerOn]) -> None:
+    room = Room()
+    expected = "guid:" + "b" * 32
+    acked = await room.power.order(lambda _: room.declared, order(8, FEED, CLOCK.monotonic() + 1, "test", expected))
+    assert (acked.ok, acked.sent) == (False, False)
+    assert "WrongIdentity" in acked.detail
+    assert expected in acked.detail
+    assert room.made[0].reports in acked.detail
+    assert room.made[0].orders == []
 
 
 async def test_silent_device_says_that_the_shot_may_have_been_sent() -> None:
@@ -241,6 +300,16 @@ async def test_secret_that_is_taken_away_closes_the_session() -> None:
         await room.devices.get(room.declared, fresh=True)
     assert room.made[0].closed
     assert not (await room.cut()).sent
+
+
+async def test_secret_that_ends_in_a_newline_is_the_reason_that_its_device_cannot_be_used() -> None:
+    vault = Vault()
+    vault.secrets["bmc"] = Secret("1", {"username": b"admin", "password": b"hunter2\n"})
+    devices = Devices(vault, open_device, CLOCK)
+    with pytest.raises(UnusableError, match=r"Secret bmc: the value of key password ends in a newline") as caught:
+        await devices.get(declared())
+    assert caught.value.reason == "SecretEndsInNewline"
+    assert "hunter2" not in str(caught.value)
 
 
 def test_secret_does_not_show_what_it_holds() -> None:

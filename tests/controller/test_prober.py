@@ -13,7 +13,7 @@ from controller.test_power import CLOCK, Room, declared
 from ostkeeper.api import OSSPair
 from ostkeeper.api.fencedevice import FenceDeviceStatus
 from ostkeeper.controller.prober import Prober
-from ostkeeper.core.events import Outcome, Problem
+from ostkeeper.core.events import Outcome, Problem, Tell
 from ostkeeper.ports import Written
 from waiting import wait_for_async
 
@@ -28,10 +28,14 @@ class Book:
     def __init__(self) -> None:
         self.written: list[FenceDeviceStatus] = []
         self.outcome = Outcome.OK
+        self.told: list[Tell] = []
 
     async def write_device(self, key: str, version: str, status: FenceDeviceStatus) -> Written:
         self.written.append(status)
         return Written(self.outcome)
+
+    async def tell(self, tell: Tell) -> None:
+        self.told.append(tell)
 
     def last(self) -> str:
         return self.written[-1].conditions[0].reason if self.written else ""
@@ -52,7 +56,7 @@ class Watchtower(Room):
     def attend(self) -> None:
         meta = {"name": "pair-a", "namespace": "scratch"}
         pair = OSSPair.parse(good.pair() | {"metadata": meta})
-        self.prober.attend({KEY: self.declared} if self.declared else {}, {pair.key: pair})
+        self.prober.attend({self.declared.key: self.declared} if self.declared else {}, {pair.key: pair})
 
     async def until(self, reason: str) -> FenceDeviceStatus:
         await wait_for_async(lambda: self.book.last() == reason, 15, f"the device is {reason}", step=0.01)
@@ -73,7 +77,8 @@ async def tower(problem: Problem | None = None, **spec: Any) -> AsyncIterator[Wa
 async def test_new_device_is_ready_after_ten_quick_probes() -> None:
     async with tower() as made:
         status = await made.until("Trusted")
-        assert (status.samples, status.succeeded, status.system_uuid, status.model) == (10, 10, "uuid", "model")
+        assert (status.samples, status.succeeded, status.system_uuid, status.model) == (10, 10, "a" * 32, "model")
+        assert status.identity == "guid:" + "a" * 32
         assert [(feed.outlet, feed.state) for feed in status.feeds] == [("", "PoweredOn")]
         assert [written.conditions[0].reason for written in made.book.written] == ["NotEnoughSamples", "Trusted"]
 
@@ -153,3 +158,59 @@ async def test_device_that_is_deleted_is_closed_and_probed_no_more() -> None:
         made.declared = None
         made.attend()
         await wait_for_async(lambda: made.made[0].closed, 5, "the session of a deleted device is closed")
+
+
+async def test_device_with_another_identity_is_shown_and_its_predecessors_samples_do_not_count() -> None:
+    async with tower() as made:
+        await made.until("Trusted")
+        made.made[0].reports = "guid:" + "b" * 32
+        status = await made.until("NotEnoughSamples")
+        assert (status.identity, status.system_uuid) == ("guid:" + "b" * 32, "b" * 32)
+        assert [tell.reason for tell in made.book.told] == ["IdentityChanged"]
+        assert "a" * 32 in made.book.told[0].message
+        assert (await made.until("Trusted")).identity == "guid:" + "b" * 32
+
+
+async def test_new_leader_that_meets_another_identity_than_its_predecessor_recorded_counts_anew() -> None:
+    made = Watchtower()
+    assert made.declared
+    recorded = FenceDeviceStatus(observed_generation=1, samples=20, succeeded=20, identity="guid:" + "c" * 32)
+    made.declared = made.declared.model_copy(update={"status": recorded})
+    made.prober.lead(True)
+    made.attend()
+    try:
+        assert (await made.until("NotEnoughSamples")).identity == "guid:" + "a" * 32
+        assert [tell.reason for tell in made.book.told] == ["IdentityChanged"]
+    finally:
+        made.prober.lead(False)
+
+
+async def test_identity_that_cannot_be_read_any_more_makes_the_device_unready_and_stays_recorded() -> None:
+    async with tower() as made:
+        await made.until("Trusted")
+        made.made[0].reports = ""
+        status = await made.until("WrongIdentity")
+        assert status.identity == "guid:" + "a" * 32
+        assert [feed.state for feed in status.feeds] == ["Unknown"]
+        assert made.book.told == []
+
+
+async def test_outlet_that_the_pdu_does_not_have_is_said_of_that_feed_only() -> None:
+    made = Watchtower(
+        **{"spec.ipmi": good.ABSENT, "spec.snmpPDU": {"address": "192.0.2.12", "credentialsSecretName": "bmc"}}
+    )
+    assert made.declared
+    meta = made.declared.metadata.model_copy(update={"name": "pdu-left"})
+    made.declared = made.declared.model_copy(update={"metadata": meta})
+    made.outlets = ("1",)
+    made.prober.lead(True)
+    made.attend()
+    try:
+        status = await made.until("Trusted")
+    finally:
+        made.prober.lead(False)
+    assert [(feed.outlet, feed.state, feed.reason) for feed in status.feeds] == [
+        ("1", "PoweredOn", ""),
+        ("2", "Unknown", "NoSuchOutlet"),
+    ]
+    assert "there is no outlet '2'" in status.feeds[1].message

@@ -1,6 +1,7 @@
 """A shot at a real device that is being probed: what it costs, on the real protocols."""
 
 import asyncio
+import math
 import time
 
 import pytest
@@ -31,7 +32,7 @@ class Range:
         self.vault = Vault()
         self.vault.secrets = {"secret": Secret("1", made.devices.secret("dev"))}
         self.devices = Devices(self.vault, open_device, CLOCK)
-        self.power = Power(self.devices, lambda _: True, CLOCK)
+        self.power = Power(self.devices, lambda: math.inf, CLOCK)
         self.feed = Feed("dev", made.outlet)
 
     async def cut(self) -> tuple[Acked, float]:

@@ -2,8 +2,10 @@
 
 import pytest
 
+from api import objects as good
+from ostkeeper.api import FenceDevice
 from ostkeeper.api.fencedevice import FenceDeviceStatus, Probe
-from ostkeeper.core.trust import Sample, add, judge, restored, slowest_but_one_percent
+from ostkeeper.core.trust import Sample, add, judge, ready_condition, restored, slowest_but_one_percent, status_of
 
 pytestmark = pytest.mark.scenario
 KINDS = {
@@ -66,3 +68,14 @@ def test_new_leader_takes_over_the_counts_but_not_of_another_spec() -> None:
     assert judge(window, TWENTY).ready is False
     assert restored(status, 4, TWENTY) == ()
     assert restored(None, 1, TWENTY) == ()
+
+
+def test_status_keeps_the_identity_of_a_silent_device_and_nothing_of_a_device_that_was_replaced() -> None:
+    known = FenceDeviceStatus(identity="guid:" + "a" * 32, system_uuid="a" * 32, model="old")
+    device = FenceDevice.parse(good.bmc() | {"metadata": {"name": "bmc-oss1", "namespace": "scratch"}})
+    device = device.model_copy(update={"status": known})
+    trust = judge((), TWENTY)
+    silent = status_of(device, trust, ready_condition(trust, 1), (), "")
+    assert (silent.identity, silent.system_uuid, silent.model) == (known.identity, known.system_uuid, known.model)
+    other = status_of(device, trust, ready_condition(trust, 1), (), "", identity="guid:" + "b" * 32)
+    assert (other.identity, other.system_uuid, other.model) == ("guid:" + "b" * 32, "", "")

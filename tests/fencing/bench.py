@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fencing.fakeplane import FakePlane
@@ -80,9 +80,12 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(kind: str) -> AsyncIterator[Bench]:
+async def bench(kind: str, serial: bool = True) -> AsyncIterator[Bench]:
+    """`serial`: whether a PDU reports a serial number."""
     bmcs = [bmc_spec("dev", "oss1", "127.0.0.1", GUID, port=0, boot_seconds=0.2)] if kind == "ipmi" else []
     pdus = [] if bmcs else [pdu_spec("dev", "127.0.0.1", 4, version=kind.removeprefix("snmp-"), port=0)]
+    if not serial:
+        pdus = [replace(pdu, serial="") for pdu in pdus]
     async with world(bmcs, pdus) as made:
         device = driver(made.devices, "dev")
         outlet, feed = ("", "bmc:oss1") if bmcs else ("2", "dev/2")

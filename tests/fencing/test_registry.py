@@ -7,7 +7,7 @@ import pytest
 from fencing.bench import MonotonicClock
 from ostkeeper.api.fencedevice import FenceDeviceSpec
 from ostkeeper.fencing.ipmi import IpmiDevice
-from ostkeeper.fencing.registry import NoDriver, credentials_secret, open_device
+from ostkeeper.fencing.registry import NoDriver, SecretEndsInNewline, credentials_secret, open_device
 from ostkeeper.fencing.snmp_pdu import SnmpPduDevice
 from ostkeeper.ports import FenceError, WrongCredentials
 
@@ -57,6 +57,23 @@ def test_incomplete_secret_is_refused_by_key_and_not_shown(
     raw: dict[str, Any], secret: dict[str, bytes], what: str
 ) -> None:
     with pytest.raises(WrongCredentials, match=what) as caught:
+        open_device(_spec(raw), secret, MonotonicClock(), "dev")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "secret", "key"),
+    [
+        (IPMI, {"username": b"u", "password": b"hunter2\n"}, "password"),
+        (IPMI, {"username": b"u\r\n", "password": b"hunter2"}, "username"),
+        (PDU_V2C, {"community": b"hunter2\n"}, "community"),
+        (PDU, V3 | {"privPassword": b"hunter2 hunter2\n"}, "privPassword"),
+    ],
+)
+def test_value_that_ends_in_a_newline_is_named_and_not_stripped(
+    raw: dict[str, Any], secret: dict[str, bytes], key: str
+) -> None:
+    with pytest.raises(SecretEndsInNewline, match=f"key {key} ends in a newline.*--from-literal={key}=") as caught:
         open_device(_spec(raw), secret, MonotonicClock(), "dev")
     assert "hunter2" not in str(caught.value)
 

@@ -87,7 +87,8 @@ async def read_feeds(api: Api, pair: OSSPair, namespace: str, wanted: list[tuple
         for ref in feeds:
             feed = Feed(ref.device_name, ref.outlet or "")
             reading = await read_feed(api, namespace, feed)
-            text = reading.state.value + (f" ({reading.detail})" if reading.detail else "")
+            said = "; ".join(part for part in (reading.detail, reading.identity) if part)
+            text = reading.state.value + (f" ({said})" if said else "")
             rows.append(Row(node, level, feed, text, reading.state is not PowerState.UNKNOWN))
     return rows
 

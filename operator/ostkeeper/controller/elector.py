@@ -93,6 +93,10 @@ class Elector:
         """Whether we lead at `now`, by our own clock alone. Ask right before each act, with the time of that moment."""
         return self._election.leading(now)
 
+    def leads_until(self) -> float:
+        """The monotonic second at which we stop leading unless a renewal succeeds; minus infinity: we do not lead."""
+        return self._election.leads_until
+
     async def run(self) -> None:
         """Acquire, renew, lose, until cancelled."""
         while True:

@@ -10,17 +10,17 @@ import asyncio
 import base64
 import binascii
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.fencedevice import FenceDevice, FenceDeviceSpec
 from ostkeeper.controller.client import Api, ApiError
 from ostkeeper.core.events import Acked, CutPower, PowerOn, PowerRead, Prepare, ReadPower
 from ostkeeper.core.power import Feed, PowerReading, PowerState
-from ostkeeper.ports import Clock, DeadlinePassed, FenceError, PowerDevice
+from ostkeeper.ports import Clock, DeadlinePassed, FenceError, PowerDevice, WrongIdentity
 
 logger = logging.getLogger(__name__)
 PROBE_GRACE = 0.05
@@ -173,33 +173,70 @@ Declared = Callable[[Feed], FenceDevice | None]
 """The FenceDevice of a feed, as of the quorum read that an order rests on: an edit that comes later is not followed."""
 
 
+class LeadershipLost(FenceError):
+    """The leadership ended while an order was under way. Nothing of it is sent any more; it may have been sent before."""
+
+    reason = "LeadershipLost"
+
+
 class Power:
     """Carries out the power effects of the pairs of this operator."""
 
-    def __init__(self, devices: Devices, leading: Callable[[float], bool], clock: Clock) -> None:
-        self._devices, self._leading, self._clock = devices, leading, clock
+    def __init__(self, devices: Devices, leads_until: Callable[[], float], clock: Clock) -> None:
+        """`leads_until`: the monotonic second up to which this operator leads, as its last renewal allows."""
+        self._devices, self._leads_until, self._clock = devices, leads_until, clock
+        self._orders: set[asyncio.Task[None]] = set()
+
+    def stop_orders(self) -> None:
+        """The leadership ended: no packet of an order leaves any more, whatever its deadline."""
+        for order in self._orders:
+            order.cancel()
 
     async def order(self, declared: Declared, effect: CutPower | PowerOn) -> Acked:
-        """Order one feed off or on."""
+        """Order one feed off or on. The driver sends no packet after the deadline or after the end of the leadership."""
         feed, sent = effect.feed, False
         try:
             async with self._turn(declared, feed) as (device, _):
-                self._last_look(effect)
+                deadline = self._last_look(effect)
                 sent = True
-                await (device.off if isinstance(effect, CutPower) else device.on)(feed.outlet, effect.deadline)
-        except DeadlinePassed as error:
+                switch = device.off if isinstance(effect, CutPower) else device.on
+                await self._while_leading(feed, switch(feed.outlet, deadline, effect.identity))
+        except (DeadlinePassed, WrongIdentity) as error:
             return Acked(effect.op, feed, ok=False, sent=False, detail=f"{error.reason}: {error}")
         except (UnusableError, FenceError) as error:
             return Acked(effect.op, feed, ok=False, sent=sent, detail=f"{error.reason}: {error}")
         return Acked(effect.op, feed, ok=True, sent=True)
 
-    def _last_look(self, effect: CutPower | PowerOn) -> None:
-        """Right before it is handed to the driver. The driver looks at the deadline again before each packet."""
+    async def _while_leading(self, feed: Feed, order: Coroutine[Any, Any, None]) -> None:
+        """Await an order that `stop_orders` may end. Returns when the driver can send nothing of it any more."""
+        task = asyncio.create_task(order)
+        self._orders.add(task)
+        task.add_done_callback(self._orders.discard)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task})
+            raise
+        if task.cancelled():
+            raise LeadershipLost(
+                f"{feed}: stopped: this operator does not lead any more; a packet may have left before"
+            )
+        task.result()
+
+    def _last_look(self, effect: CutPower | PowerOn) -> float:
+        """Check deadline and leadership right before the driver takes over; return the second after which nothing leaves.
+
+        The driver checks that second before each packet, repetitions included: a leadership that is not renewed ends the
+        order, in the worker process as well.
+        """
+        until = self._leads_until()
         now, what = self._clock.monotonic(), f"{effect.feed}: {'off' if isinstance(effect, CutPower) else 'on'}"
         if now >= effect.deadline:
             raise DeadlinePassed(f"{what} was NOT sent: its deadline passed {now - effect.deadline:.2f}s ago")
-        if not self._leading(now):
+        if now >= until:
             raise DeadlinePassed(f"{what} was NOT sent: this operator does not lead any more")
+        return min(effect.deadline, until)
 
     async def read(self, declared: Declared, effect: ReadPower) -> PowerRead:
         """Read one feed, for at most the device's request time-out."""

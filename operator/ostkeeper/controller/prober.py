@@ -17,10 +17,11 @@ from ostkeeper.api.common import Condition, seconds
 from ostkeeper.api.fencedevice import FeedReading
 from ostkeeper.controller.power import Devices, UnusableError
 from ostkeeper.core.claims import device_key
-from ostkeeper.core.events import Outcome, Problem
+from ostkeeper.core.events import Outcome, Problem, Tell
+from ostkeeper.core.identity import matches
 from ostkeeper.core.power import PowerReading, PowerState
 from ostkeeper.core.trust import FEW, Sample, Trust, add, judge, ready_condition, restored, status_of
-from ostkeeper.ports import Clock, Cluster, DeviceIdentity, FenceError, PowerDevice
+from ostkeeper.ports import Clock, Cluster, DeviceIdentity, FenceError, NoSuchOutlet, PowerDevice
 
 logger = logging.getLogger(__name__)
 QUICK = 0.2
@@ -141,7 +142,12 @@ class Prober:
             if error.reason != "ApiSilent":
                 subject.unusable, subject.readings = error, ()
             return
+        before = subject.identity.identity or _recorded(declared)
         sample = await self._ask(subject, device, declared)
+        now = subject.identity.identity
+        if before and now and not matches(before, now):
+            subject.window = ()  # what was counted is about another device
+            await self._tell_replaced(declared, before, now)
         subject.window = add(subject.window, sample, declared.spec.probe)
 
     async def _ask(self, subject: Subject, device: PowerDevice, declared: FenceDevice) -> Sample:
@@ -153,20 +159,32 @@ class Prober:
             for outlet in self._outlets.get(subject.key, () if declared.spec.has_outlets else ("",)):
                 readings.append((outlet, await device.read(outlet, self._clock.monotonic() + limit)))
             boot = next((reading.boot for _, reading in readings if reading.boot), "")
-            if subject.identified is not device or boot != subject.boot or not readings:
+            reported = next((reading.identity for _, reading in readings if reading.identity), "")
+            another = subject.identified is not device or boot != subject.boot or reported != subject.identity.identity
+            if another or not readings:
                 subject.identity = await device.identify(self._clock.monotonic() + limit)
                 subject.identified, subject.boot = device, boot
         except FenceError as error:
             subject.readings = tuple(FeedReading(outlet=outlet) for outlet in self._outlets.get(subject.key, ()))
             return Sample(False, self._clock.monotonic() - began, error.reason, str(error))
-        subject.readings = tuple(
-            FeedReading(outlet=outlet, state=reading.state.value, watts=reading.watts) for outlet, reading in readings
-        )
-        silent = next((reading for _, reading in readings if reading.state is PowerState.UNKNOWN), None)
+        subject.readings = tuple(_feed_reading(outlet, reading) for outlet, reading in readings)
+        silent = next((reading for _, reading in readings if _device_failed(reading)), None)
         slowest = max((reading.ended - reading.began for _, reading in readings), default=0.0)
         if silent:
-            return Sample(False, slowest, "DeviceSilent", silent.detail)
+            return Sample(False, slowest, silent.reason or "DeviceSilent", silent.detail)
         return Sample(True, slowest)
+
+    async def _tell_replaced(self, declared: FenceDevice, before: str, now: str) -> None:
+        """Log and show an Event: the identity at this address changed."""
+        message = (
+            f"FenceDevice {declared.key}: {now} answers at {declared.spec.address} instead of {before}. Drills made with "
+            "the former device are void. Was it replaced? If not, correct spec's address or the cabling"
+        )
+        logger.warning("%s", message)
+        if self._leading(self._clock.monotonic()):
+            await self._cluster.tell(
+                Tell("FenceDevice", declared.key, declared.metadata.uid, "Warning", "IdentityChanged", message)
+            )
 
     # --- what is written down
 
@@ -177,7 +195,7 @@ class Prober:
             return
         trust = judge(subject.window, declared.spec.probe)
         ready = self._ready(subject, declared, trust)
-        feeds = tuple((reading.outlet, reading.state) for reading in subject.readings)
+        feeds = tuple((reading.outlet, reading.state, reading.reason) for reading in subject.readings)
         matters = (ready.status, ready.reason, feeds, subject.identity, subject.stamp)
         now = self._clock.monotonic()
         due = subject.written_at + WRITE_EVERY * seconds(declared.spec.probe.interval)
@@ -191,6 +209,7 @@ class Prober:
             subject.identity.system_uuid,
             subject.identity.model,
             self._clock.wall(),
+            subject.identity.identity,
         )
         written = await self._cluster.write_device(subject.key, declared.version, status)
         if written.outcome is Outcome.OK:
@@ -204,3 +223,21 @@ class Prober:
         if against is None and subject.unusable:
             against = (subject.unusable.reason, str(subject.unusable))
         return ready_condition(trust, declared.metadata.generation, against)
+
+
+def _recorded(declared: FenceDevice) -> str:
+    """The identity in the status, where it was judged by the present spec: an edited address leads to another device."""
+    status = declared.status
+    return status.identity if status and status.observed_generation == declared.metadata.generation else ""
+
+
+def _device_failed(reading: PowerReading) -> bool:
+    """Whether a reading says something against the device. An outlet that it does not have is a mistake of the pair."""
+    return reading.state is PowerState.UNKNOWN and reading.reason != NoSuchOutlet.reason
+
+
+def _feed_reading(outlet: str, reading: PowerReading) -> FeedReading:
+    reason, message = "", ""
+    if reading.reason == NoSuchOutlet.reason:
+        reason, message = reading.reason, reading.detail[:512]
+    return FeedReading(outlet=outlet, state=reading.state.value, watts=reading.watts, reason=reason, message=message)

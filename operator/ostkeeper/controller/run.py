@@ -60,7 +60,7 @@ class Operator:
         self._kube = KubeCluster(api, self._index.parser, self._clock, path, token)
         self._cluster = wrap(self._kube)
         self._devices = Devices(KubeSecrets(api), open_device, self._clock)
-        self._power = Power(self._devices, self.elector.leading, self._clock)
+        self._power = Power(self._devices, self.elector.leads_until, self._clock)
         self.supervisor = Supervisor(
             self._index, self.heartbeats, self._clock, self._cluster, PairMachine, self._performer
         )
@@ -148,6 +148,7 @@ class Operator:
         self._on_specs_changed()
 
     def _on_deposed(self) -> None:
+        self._power.stop_orders()
         self.supervisor.deposed()
         self._prober.lead(False)
 

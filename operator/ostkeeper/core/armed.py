@@ -112,9 +112,18 @@ def level_untrusted(view: View, node: str, level: Level) -> list[str]:
         if ready is None or ready.status != "True":
             why = f"{ready.reason}: {ready.message}" if ready else "not probed yet"
             reasons.append(f"FenceDevice {feed.device_name} is not Ready ({why})")
+        reasons += _feed_faults(device, feed.outlet or "")
         reasons += _board(view, node, device)
         reasons += _lies(view, node, device, feed.outlet or "")
     return reasons
+
+
+def _feed_faults(device: FenceDevice, outlet: str) -> list[str]:
+    """What is wrong with this feed alone, such as an outlet that the PDU does not have."""
+    readings = device.status.feeds if device.status else ()
+    return [
+        f"feed {device.name}/{r.outlet}: {r.reason}: {r.message}" for r in readings if r.outlet == outlet and r.reason
+    ]
 
 
 def _lies(view: View, node: str, device: FenceDevice, outlet: str) -> list[str]:

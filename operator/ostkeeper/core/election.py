@@ -9,6 +9,7 @@ Not here: how the lease is read and written, when an attempt is made (every `ret
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -121,7 +122,12 @@ class Election:
 
     def leading(self, now: float) -> bool:
         """Whether we lead at `now`, by our own clock alone. Ask right before each act, with the time of that moment."""
-        return bool(self.term) and now < self._renewed + self.terms.renew_deadline
+        return now < self.leads_until
+
+    @property
+    def leads_until(self) -> float:
+        """The second of our clock at which we stop leading unless a renewal succeeds; minus infinity: we do not lead."""
+        return self._renewed + self.terms.renew_deadline if self.term else -math.inf
 
     def attempt(self, now: float) -> Request:
         """Renew, or look whether the lease can be had; a term that has run out ends first."""

@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from ostkeeper.core.identity import SERIAL
 from ostkeeper.core.power import PowerReading, PowerState
-from ostkeeper.ports import Clock, DeadlinePassed
+from ostkeeper.ports import Clock, DeadlinePassed, FenceError, WrongIdentity
 
 
 class Device:
@@ -21,6 +22,8 @@ class Device:
         self.label = label
         self.clock = clock
         self._lock = asyncio.Lock()
+        self._identity = ""
+        """The identity of the last answer; empty: the device has not reported one yet."""
 
     @asynccontextmanager
     async def turn(self, what: str, deadline: float) -> AsyncIterator[None]:
@@ -44,6 +47,27 @@ class Device:
         finally:
             self._lock.release()
 
-    def unknown(self, began: float, why: str) -> PowerReading:
+    def identified(self, identity: str) -> str:
+        """Take in the identity of one answer. Raises WrongIdentity if the device reported an identity before, but not now.
+
+        Another identity of the same kind is no error here: the reading carries it, and the core compares it.
+        """
+        weaker = self._identity.startswith(SERIAL) and not identity.startswith(SERIAL)
+        if self._identity and (weaker or not identity):
+            raise WrongIdentity(
+                f"{self.label}: it reported {self._identity} before and reports {identity or 'no identity'} now: whether it "
+                "is the same device is not known. Look at the device that answers at this address"
+            )
+        self._identity = identity
+        return identity
+
+    def mismatch(self, what: str, expected: str, reported: str) -> WrongIdentity:
+        """The error for a command that was not sent because of the identity of the device that answers."""
+        return WrongIdentity(
+            f"{self.label}: {what} was NOT sent: {reported or 'a device that reports no identity'} answers there instead of "
+            f"{expected}. Correct spec's address, or the cabling of the management network"
+        )
+
+    def unknown(self, began: float, why: FenceError) -> PowerReading:
         """Give the reading that proves nothing."""
-        return PowerReading(PowerState.UNKNOWN, began, self.clock.monotonic(), detail=why)
+        return PowerReading(PowerState.UNKNOWN, began, self.clock.monotonic(), detail=str(why), reason=why.reason)

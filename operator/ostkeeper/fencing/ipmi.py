@@ -57,18 +57,19 @@ class IpmiDevice(Device):
             async with self.turn("reading the power", deadline):
                 reply = await self._ask("read", "reading the power", deadline)
                 state = self._power_state(reply)
+                identity = self.identified(reply["identity"])
         except FenceError as error:
-            return self.unknown(began, str(error))
-        said = "on" if state is PowerState.ON else "off"
-        return PowerReading(state, reply["began"], self.clock.monotonic(), detail=f"chassis power is {said}")
+            return self.unknown(began, error)
+        detail = f"chassis power is {'on' if state is PowerState.ON else 'off'}"
+        return PowerReading(state, reply["began"], self.clock.monotonic(), detail=detail, identity=identity)
 
-    async def off(self, outlet: str, deadline: float) -> None:
+    async def off(self, outlet: str, deadline: float, identity: str = "") -> None:
         """Chassis Control: power down. Sent again until acknowledged or late. Raises FenceError."""
-        await self._control(outlet, "off", deadline)
+        await self._control(outlet, "off", deadline, identity)
 
-    async def on(self, outlet: str, deadline: float) -> None:
+    async def on(self, outlet: str, deadline: float, identity: str = "") -> None:
         """Chassis Control: power up. Sent again until acknowledged or late. Raises FenceError."""
-        await self._control(outlet, "on", deadline)
+        await self._control(outlet, "on", deadline, identity)
 
     async def identify(self, deadline: float) -> DeviceIdentity:
         """Get System GUID and Get Device ID (IPMI 2.0, 22.14 and 20.1). Raises FenceError."""
@@ -79,7 +80,8 @@ class IpmiDevice(Device):
                 f"{self.label}: asked for its system GUID it answered code {reply['code']:#04x} and "
                 f"{len(reply['data']) // 2} bytes instead of 16. Set a GUID in the BMC, or update its firmware"
             )
-        return DeviceIdentity(system_uuid=reply["data"], model=_model(bytes.fromhex(reply["device"])))
+        model = _model(bytes.fromhex(reply["device"]))
+        return DeviceIdentity(system_uuid=reply["data"], model=model, identity=reply["identity"])
 
     async def close(self) -> None:
         """Close the session and end the worker. Returns when it is gone; after that nothing is sent."""
@@ -94,11 +96,11 @@ class IpmiDevice(Device):
                 if server is not None:
                     server.release()
 
-    async def _control(self, outlet: str, operation: str, deadline: float) -> None:
+    async def _control(self, outlet: str, operation: str, deadline: float, identity: str) -> None:
         what = f"power {operation}"
         self._refuse(outlet)
         async with self.turn(what, deadline):
-            reply = await self._ask(operation, what, deadline)
+            reply = await self._ask(operation, what, deadline, identity)
         if reply["code"] == INSUFFICIENT_PRIVILEGE:
             raise WrongCredentials(f"{self.label}: {what} was refused: the user needs privilege OPERATOR or above")
         if reply["code"] != 0:
@@ -107,12 +109,12 @@ class IpmiDevice(Device):
                 "the power is as it was, or unknown. Read it; look into the BMC's event log"
             )
 
-    async def _ask(self, operation: str, what: str, deadline: float) -> dict[str, Any]:
+    async def _ask(self, operation: str, what: str, deadline: float, identity: str = "") -> dict[str, Any]:
         """Ask the worker, having one first. Raises FenceError; whatever is still under way then is dead."""
         worker = self._worker
         if worker is None or not worker.alive:
             worker = await self._start_worker(what, deadline)
-        request = {"op": operation, "deadline": deadline - GIVE_UP_EARLY_SECONDS}
+        request = {"op": operation, "deadline": deadline - GIVE_UP_EARLY_SECONDS, "identity": identity}
         reply = await worker.ask(request, deadline) if worker.alive else None
         if reply is None or reply["kind"] == "silent":
             raise self._silent(what, reply)
@@ -121,6 +123,13 @@ class IpmiDevice(Device):
                 f"{self.label}: {what} was refused while opening a session: {reply['text']}. "
                 "Compare user and password in the Secret with the BMC's"
             )
+        if reply["kind"] == "wrong-identity" and reply["sent"]:
+            text = (
+                f"its session was lost after the command was sent, and {reply['identity'] or 'another BMC'} answers now"
+            )
+            raise self._silent(what, {"text": text})
+        if reply["kind"] == "wrong-identity":
+            raise self.mismatch(what, identity, reply["identity"])
         if reply["kind"] != "ok":
             raise BadAnswer(f"{self.label}: {what}: the answer could not be read: {reply['text']}")
         return reply

@@ -16,6 +16,8 @@ from typing import Any
 from pyghmi.exceptions import IpmiException
 from pyghmi.ipmi.private import session as pyghmi
 
+from ostkeeper.core.identity import GUID, matches
+
 PATIENCE_SECONDS = 0.15
 """How long a packet waits for its answer before it is sent again, on a quick network; grows with each time."""
 PATIENCE_GROWTH = 1.3
@@ -25,6 +27,10 @@ MOST_PATIENCE_SECONDS = 2.0
 SENDS = 3
 """How often a command is sent in one session before the session counts as lost: 0.6 s in all on a quick network."""
 KEEPALIVE_ANSWER_SECONDS = 1.0
+APP, GET_SYSTEM_GUID = 6, 0x37
+BUSY = frozenset({0xC0, 0xC3, 0xD2})
+"""Completion codes that mean "ask again" (IPMI 2.0, table 5-2): node busy, timeout, BMC initialisation in progress."""
+GUID_BYTES = 16
 
 
 class Late(BaseException):
@@ -37,6 +43,14 @@ class SessionLost(Exception):
 
 class Refused(Exception):
     """The BMC refused the session. The text is pyghmi's, and holds no password."""
+
+
+class IdentityMismatch(Exception):
+    """The session's BMC does not have the identity that the command is for. The command did not leave in this session."""
+
+    def __init__(self, reported: str) -> None:
+        super().__init__(f"identity {reported or 'not reported'}")
+        self.reported = reported
 
 
 class Line:
@@ -116,6 +130,10 @@ class Bmc:
         self._where = (address, port)
         self._credentials = (username, password)  # bytes: with str pyghmi fails on a second session
         self._session: Any = None
+        self.identity = ""
+        """Identity of the session's BMC (`core.identity`), read in this session; empty: it reports none."""
+        self.commands_sent = 0
+        """Packets of the current command that left, in all sessions. The caller sets it to 0 before each command."""
         self._keepalive: list[dict[str, Any]] | None = None
         self._keepalive_sent = 0.0
 
@@ -124,15 +142,26 @@ class Bmc:
         """Whether there is a session, as far as we know."""
         return self._session is not None
 
-    def ask(self, netfn: int, command: int, data: tuple[int, ...] = ()) -> tuple[int, bytes, float]:
-        """Ask until answered; return completion code, data and when the question first left. Raises Late, Refused."""
+    def ask(self, netfn: int, command: int, data: tuple[int, ...] = (), expected: str = "") -> tuple[int, bytes, float]:
+        """Ask until answered; return completion code, data and when the question first left.
+
+        The command leaves only in a session whose BMC has the identity `expected` (empty: any). The identity is read right
+        before the command, so that a lost session is noticed before the command leaves in it. No BMC takes a packet of
+        another one's session (RMCP+ integrity key). Raises Late, Refused, IdentityMismatch.
+        """
         while True:
             try:
                 self._drop_if_deaf()
                 session = self._session or self._login()
-                return self._ask_once(session, netfn, command, data)
+                if expected or not self.identity:
+                    self.identity = self._read_identity(session)
+                if not matches(expected, self.identity):
+                    raise IdentityMismatch(self.identity)
+                return self._command(session, netfn, command, data)
             except SessionLost:
                 self.drop()
+            except IdentityMismatch:
+                raise  # the session is sound: it stays open for readings
             except BaseException:
                 self.drop()  # an answer may be under way that must never be taken for that of another question
                 raise
@@ -163,6 +192,7 @@ class Bmc:
     def drop(self) -> None:
         """Forget the session and everything pyghmi keeps of it: its sockets, its timers, its questions."""
         self._session = self._keepalive = None
+        self.identity = ""
         for sock in pyghmi.iosockets:
             sock.close()
         for kept in (
@@ -190,6 +220,21 @@ class Bmc:
                 raise SessionLost(reason) from None
             raise Refused(reason) from None
         return self._session
+
+    def _read_identity(self, session: Any) -> str:
+        """Get System GUID (IPMI 2.0, 22.14). Empty where the BMC has none; asked again while the BMC is busy."""
+        for _ in range(SENDS):
+            code, guid, _began = self._ask_once(session, APP, GET_SYSTEM_GUID, ())
+            if code not in BUSY:
+                return GUID + guid.hex() if code == 0 and len(guid) == GUID_BYTES else ""
+        return ""
+
+    def _command(self, session: Any, netfn: int, command: int, data: tuple[int, ...]) -> tuple[int, bytes, float]:
+        before = self._line.sent
+        try:
+            return self._ask_once(session, netfn, command, data)
+        finally:
+            self.commands_sent += self._line.sent - before
 
     def _ask_once(self, session: Any, netfn: int, command: int, data: tuple[int, ...]) -> tuple[int, bytes, float]:
         answers: list[dict[str, Any]] = []

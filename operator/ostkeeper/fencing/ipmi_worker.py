@@ -18,15 +18,15 @@ import socket
 import sys
 from typing import Any
 
-from ostkeeper.fencing.ipmi_wire import Bmc, Late, Line, Refused
+from ostkeeper.fencing.ipmi_wire import APP, GET_SYSTEM_GUID, Bmc, IdentityMismatch, Late, Line, Refused
 
 KEEPALIVE_SECONDS = 25.0
 """A BMC forgets a session after 60 s of silence (IPMI 2.0, 6.12.15: 60 s, plus or minus 3)."""
 MESSAGE_BYTES = 65536
 PR_SET_PDEATHSIG = 1
-CHASSIS, APP = 0, 6
+CHASSIS = 0
 GET_CHASSIS_STATUS, CHASSIS_CONTROL = 1, 2
-GET_DEVICE_ID, GET_SYSTEM_GUID = 1, 0x37
+GET_DEVICE_ID = 1
 POWER_DOWN, POWER_UP = 0, 1
 NOT_IN_PRESENT_STATE = 0xD5
 
@@ -68,8 +68,11 @@ class Worker:
             self._bmc = Bmc(self._line, request["address"], request["port"], *credentials)
             return {"kind": "ok"}
         assert self._bmc is not None
+        self._bmc.commands_sent = 0
         try:
-            return self._do(self._bmc, operation)
+            return self._do(self._bmc, operation, request.get("identity", ""))
+        except IdentityMismatch as mismatch:
+            return {"kind": "wrong-identity", "identity": mismatch.reported, "sent": self._bmc.commands_sent}
         except Late:
             return {"kind": "silent", "text": self._line.trouble, "sent": self._line.sent}
         except Refused as refusal:
@@ -78,30 +81,34 @@ class Worker:
             self._bmc.drop()
             return {"kind": "bad-answer", "text": f"{type(error).__name__}: {error}"}
 
-    def _do(self, bmc: Bmc, operation: str) -> dict[str, Any]:
+    def _do(self, bmc: Bmc, operation: str, expected: str) -> dict[str, Any]:
         if operation == "log-out":
             bmc.log_out()
             return {"kind": "ok"}
         if operation == "identify":
             return self._identify(bmc)
         if operation in ("off", "on"):
-            return self._control(bmc, POWER_DOWN if operation == "off" else POWER_UP)
-        code, data, began = bmc.ask(CHASSIS, GET_CHASSIS_STATUS)
-        return {"kind": "ok", "code": code, "data": data.hex(), "began": began}
+            return self._control(bmc, POWER_DOWN if operation == "off" else POWER_UP, expected)
+        return _answered(bmc, *bmc.ask(CHASSIS, GET_CHASSIS_STATUS))
 
-    def _control(self, bmc: Bmc, what: int) -> dict[str, Any]:
+    def _control(self, bmc: Bmc, what: int, expected: str) -> dict[str, Any]:
         """Chassis Control (IPMI 2.0, 28.3). Some BMCs refuse to switch off what is off: then that is what counts."""
-        code, data, began = bmc.ask(CHASSIS, CHASSIS_CONTROL, (what,))
+        code, data, began = bmc.ask(CHASSIS, CHASSIS_CONTROL, (what,), expected)
         if code == NOT_IN_PRESENT_STATE:
-            status, state, _ = bmc.ask(CHASSIS, GET_CHASSIS_STATUS)
+            status, state, _ = bmc.ask(CHASSIS, GET_CHASSIS_STATUS, (), expected)
             if status == 0 and len(state) >= 3 and state[0] & 1 == what:
                 code = 0
-        return {"kind": "ok", "code": code, "data": data.hex(), "began": began}
+        return _answered(bmc, code, data, began)
 
     def _identify(self, bmc: Bmc) -> dict[str, Any]:
         code, guid, began = bmc.ask(APP, GET_SYSTEM_GUID)
-        _, device, _ = bmc.ask(APP, GET_DEVICE_ID)
-        return {"kind": "ok", "code": code, "data": guid.hex(), "device": device.hex(), "began": began}
+        _, device, _ = bmc.ask(APP, GET_DEVICE_ID, (), bmc.identity)
+        return _answered(bmc, code, guid, began) | {"device": device.hex()}
+
+
+def _answered(bmc: Bmc, code: int, data: bytes, began: float) -> dict[str, Any]:
+    """The reply for an answer that came in the BMC's current session."""
+    return {"kind": "ok", "code": code, "data": data.hex(), "began": began, "identity": bmc.identity}
 
 
 def _become_worker(channel: socket.socket, server_pid: int) -> None:

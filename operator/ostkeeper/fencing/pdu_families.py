@@ -40,6 +40,8 @@ class PduFamily:
     pending_none: int = 0
     watts: Oid | None = None
     """The outlet's measured load in watts, where the model measures it; negative: it does not."""
+    serial: Oid | None = None
+    """The PDU's serial number."""
     outlet: str = r"[1-9][0-9]{0,3}"
     """What an outlet's name looks like: numbers with dots between them, as many as the table has indices."""
 
@@ -77,6 +79,16 @@ FAMILIES: dict[str, PduFamily] = {
             pending=(*APC, 1, 1, 26, 9, 2, 3, 1, 6),  # rPDU2OutletSwitchedStatusCommandPending: yes 1, no 2, unknown 3
             pending_none=2,
             watts=(*APC, 1, 1, 26, 9, 4, 3, 1, 7),  # rPDU2OutletMeteredStatusPower
+            serial=(
+                *APC,
+                1,
+                1,
+                26,
+                2,
+                1,
+                9,
+                1,
+            ),  # rPDU2IdentSerialNumber.1: of PDUs in a chain, the one with the address
         ),
     )
 }

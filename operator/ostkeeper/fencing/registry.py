@@ -24,6 +24,12 @@ class NoDriver(FenceError):
     reason = "NoDriver"
 
 
+class SecretEndsInNewline(FenceError):
+    """A value in the Secret ends in a newline, which the device would take for a part of it. Nothing was sent."""
+
+    reason = "SecretEndsInNewline"
+
+
 def credentials_secret(spec: FenceDeviceSpec) -> str:
     """Name the Secret that `open_device` needs; empty where there is none."""
     member = spec.ipmi or spec.snmp_pdu or spec.redfish or spec.fence_agent
@@ -33,7 +39,8 @@ def credentials_secret(spec: FenceDeviceSpec) -> str:
 def open_device(spec: FenceDeviceSpec, secret: Mapping[str, bytes], clock: Clock, name: str = "") -> PowerDevice:
     """Make the driver; sends nothing yet. `secret`: the decoded data. `name`: of the FenceDevice, for messages.
 
-    Raises NoDriver, NoSuchFamily, or WrongCredentials for a Secret that lacks a key. Call `close` when done with it.
+    Raises NoDriver, NoSuchFamily, WrongCredentials for a Secret that lacks a key, SecretEndsInNewline. Call `close` when
+    done with it.
     """
     if spec.ipmi is not None:
         return _ipmi(spec.ipmi, secret, clock, name)
@@ -66,12 +73,19 @@ class _Keys:
     """A Secret's data, and what to call it in a message, which never holds a value."""
 
     def __init__(self, device: str, name: str, data: Mapping[str, bytes]) -> None:
+        self._name = name
         self._what = f"{device or 'FenceDevice'}: Secret {name}"
         self._data = data
 
     def get(self, key: str, shortest: int = 1) -> bytes:
-        """Give one key's value. Raises WrongCredentials when it is missing or too short."""
+        """Give one key's value, as it is. Raises WrongCredentials: missing or too short; SecretEndsInNewline."""
         value = self._data.get(key, b"")
+        if value.endswith((b"\n", b"\r")):
+            raise SecretEndsInNewline(
+                f"{self._what}: the value of key {key} ends in a newline, which would be sent as a part of it. Create the "
+                f"Secret without one: kubectl create secret generic {self._name} --from-literal={key}=VALUE, or "
+                "printf %s VALUE instead of echo; nothing was sent"
+            )
         if len(value) < shortest:
             wrong = f"{key} has less than {shortest} bytes" if value else f"there is no key {key}, or it is empty"
             raise WrongCredentials(f"{self._what}: {wrong}. Add it; nothing was sent")

@@ -9,6 +9,7 @@ loop, and we have numbers.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from pysnmp.error import PySnmpError
 from pysnmp.proto.api import v2c
 
 Oid = tuple[int, ...]
+Value = int | str | bytes | Oid | None
 ANSWER_SECONDS = 10
 """How long pysnmp remembers a question; whoever asked gives up before, and a later answer finds nobody."""
 PARAMETERS = "parameters"
@@ -48,7 +50,7 @@ class Answer:
     """The name of pysnmp's error indication, such as WrongDigest: the request as such failed."""
     status: int = 0
     """error-status of the PDU (RFC 3416, 3)."""
-    values: tuple[int | str | Oid | None, ...] = ()
+    values: tuple[Value, ...] = ()
     """One a variable: None where there is no such object or instance."""
 
 
@@ -113,9 +115,9 @@ class SnmpClient:
             self._engine.transport_dispatcher.close_dispatcher()
 
     async def target(self, address: str, port: int) -> str:
-        """Name a device that `request` may be sent to; starts the engine. Raises OSError when it has no address."""
-        found = await asyncio.get_running_loop().getaddrinfo(address, port, type=socket.SOCK_DGRAM)
-        family, where = found[0][0], (str(found[0][4][0]), port)
+        """Resolve a device's address now, and name it for `request`; starts the engine. Raises OSError: it has no address."""
+        family, host = await _resolve(address, port)
+        where = (host, port)
         async with self._lock:
             if self._engine is None:
                 # A thread, since it takes 0.1 to 0.4 s: it compiles MIB modules, and hashes a megabyte for each key.
@@ -128,6 +130,27 @@ class SnmpClient:
             config.add_target_address(self._engine, name, domain, where, PARAMETERS, ANSWER_SECONDS * 100, 0)
             self._targets[name] = family
         return name
+
+    def forget_engine(self, target: str) -> None:
+        """Ask for the engine's ID again with the next packet (v3): a device that was replaced has another one.
+
+        pysnmp keeps a peer's engine ID for minutes, takes no notice of the replacement's reports, and has no call to drop it.
+        """
+        model = self._engine.message_processing_subsystems[3]
+        for peer in self._peers(target):
+            del model._SnmpV3MessageProcessingModel__engineIdCache[peer]
+            for expiring in model._SnmpV3MessageProcessingModel__engineIdCacheExpQueue.values():
+                expiring[:] = [other for other in expiring if other != peer]
+
+    def knows_engine(self, target: str) -> bool:
+        """Whether the next packet is a request (v3); else it asks for the engine's ID."""
+        return bool(self._peers(target))
+
+    def _peers(self, target: str) -> list[Any]:
+        """The keys under which pysnmp keeps the engine ID of a target."""
+        host, _, port = target.partition(" ")
+        known = self._engine.message_processing_subsystems[3]._SnmpV3MessageProcessingModel__engineIdCache
+        return [peer for peer in known if tuple(peer[1])[:2] == (host, int(port))]
 
     def reaches(self, target: str) -> bool:
         """Whether `request` has a socket for this target. If not, ask `target` again."""
@@ -179,6 +202,16 @@ class SnmpClient:
             del self._transports[self._targets[target]]
 
 
+async def _resolve(address: str, port: int) -> tuple[int, str]:
+    """Family and IP address. A literal needs no resolver; a name is resolved each time, so that no answer is kept."""
+    try:
+        literal = ipaddress.ip_address(address)
+    except ValueError:
+        found = await asyncio.get_running_loop().getaddrinfo(address, port, type=socket.SOCK_DGRAM)
+        return found[0][0], str(found[0][4][0])
+    return (socket.AF_INET if literal.version == 4 else socket.AF_INET6), str(literal)
+
+
 def _engine(credentials: Credentials) -> Any:
     engine = SnmpEngine()
     if credentials.version == "v2c":
@@ -197,14 +230,14 @@ def _engine(credentials: Credentials) -> Any:
     return engine
 
 
-def _plain(value: Any) -> int | str | Oid | None:
+def _plain(value: Any) -> Value:
     """Give a value's Python form; None for NoSuchObject, NoSuchInstance and endOfMibView, which are values in SNMP."""
     if isinstance(value, v2c.Null):
         return None
     if isinstance(value, v2c.ObjectIdentifier):
         return tuple(value)
     if isinstance(value, v2c.OctetString) and not isinstance(value, v2c.IpAddress):
-        return bytes(value).decode(errors="replace")
+        return bytes(value)
     try:
         return int(value)
     except (TypeError, ValueError):

@@ -7,12 +7,14 @@ Here: asking again until answered or late, what an answer means, by what a reboo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
+from ostkeeper.core.identity import ENGINE, SERIAL, matches
 from ostkeeper.core.power import PowerReading, PowerState
 from ostkeeper.fencing.device import Device
 from ostkeeper.fencing.pdu_families import Oid, PduFamily
-from ostkeeper.fencing.snmp_client import Answer, Credentials, SnmpClient
+from ostkeeper.fencing.snmp_client import Answer, Credentials, SnmpClient, Value
 from ostkeeper.ports import (
     BadAnswer,
     Clock,
@@ -29,9 +31,15 @@ SYS_UP_TIME: Oid = (1, 3, 6, 1, 2, 1, 1, 3, 0)
 """RFC 3418: hundredths of a second since the management part was re-initialised; wraps after 497 days."""
 SNMP_ENGINE_BOOTS: Oid = (1, 3, 6, 1, 6, 3, 10, 2, 1, 2, 0)
 """RFC 3411: times the SNMP engine was re-initialised. Not every agent serves it."""
+SNMP_ENGINE_ID: Oid = (1, 3, 6, 1, 6, 3, 10, 2, 1, 1, 0)
+"""RFC 3411: names the SNMP engine, world-wide. Not every agent serves it over v2c."""
+NO_SERIAL = frozenset({"", "N/A", "NA", "NONE", "UNKNOWN"})
+"""What PDUs answer that have no serial number; zeros alone are none, too."""
 PATIENCE_SECONDS = 0.15
 """How long the first packet waits for its answer before another is sent; each waits half as long again, 1 s at most."""
 MOST_PATIENCE_SECONDS = 1.0
+UNANSWERED_BEFORE_DISCOVERY = 2
+"""After so many unanswered packets the next one asks for the engine's ID again (v3): the PDU may have been replaced."""
 ASK_AGAIN = frozenset({"NotInTimeWindow", "UnknownEngineID", "RequestTimedOut"})
 """Reports by which the engines find each other (RFC 3414, 3.2): the next packet goes through."""
 MOST_REPORTS = 6
@@ -52,7 +60,11 @@ NO_RIGHT = {2: "noSuchName", 6: "noAccess", 11: "noCreation", 16: "authorization
 
 
 class SnmpPduDevice(Device):
-    """One PDU. `off` and `on` are one SET each; `read` is one GET of all that is known of an outlet."""
+    """One PDU. `read` is one GET of all that is known of an outlet, the PDU's identity included.
+
+    `off` and `on` are one SET each. With an expected identity, a GET of the identity precedes each SET packet: a SET cannot
+    carry a condition. Over v3 the SET is also bound to the engine ID by its authentication key (RFC 3414, 2.6).
+    """
 
     def __init__(
         self, family: PduFamily, address: str, port: int, credentials: Credentials, clock: Clock, name: str = ""
@@ -67,7 +79,7 @@ class SnmpPduDevice(Device):
 
     async def prepare(self, deadline: float) -> None:
         """Open the socket and, for v3, learn the engine's ID and time: a later `off` is one packet. Raises FenceError."""
-        async with self.turn("first contact", deadline):
+        async with self._operation("first contact", deadline):
             await self._ask("first contact", [(SYS_UP_TIME, None)], deadline)
 
     async def read(self, outlet: str, deadline: float) -> PowerReading:
@@ -75,36 +87,36 @@ class SnmpPduDevice(Device):
         began = self.clock.monotonic()
         try:
             index = self._index(outlet)
-            async with self.turn(f"reading outlet {outlet}", deadline):
+            async with self._operation(f"reading outlet {outlet}", deadline):
                 began = self.clock.monotonic()
                 return await self._read(outlet, index, began, deadline)
         except FenceError as error:
-            return self.unknown(began, str(error))
+            return self.unknown(began, error)
 
-    async def off(self, outlet: str, deadline: float) -> None:
+    async def off(self, outlet: str, deadline: float, identity: str = "") -> None:
         """Immediate off, sent again until acknowledged or late. Raises FenceError."""
-        await self._control(outlet, "off", self._family.control_off, deadline)
+        await self._control(outlet, "off", self._family.control_off, deadline, identity)
 
-    async def on(self, outlet: str, deadline: float) -> None:
+    async def on(self, outlet: str, deadline: float, identity: str = "") -> None:
         """Immediate on, sent again until acknowledged or late. Raises FenceError."""
-        await self._control(outlet, "on", self._family.control_on, deadline)
+        await self._control(outlet, "on", self._family.control_on, deadline, identity)
 
     async def identify(self, deadline: float) -> DeviceIdentity:
         """Return sysDescr, if sysObjectID is one of this family's. Raises FenceError, BadAnswer for another family."""
         what = "asking what it is"
-        async with self.turn(what, deadline):
+        async with self._operation(what, deadline):
             began = self.clock.monotonic()
-            variables = [(oid, None) for oid in (SYS_DESCR, SYS_OBJECT_ID, SYS_UP_TIME, SNMP_ENGINE_BOOTS)]
-            answer = await self._ask(what, variables, deadline)
-            description, object_id, uptime, boots = self._values(what, answer, 4)
+            known = (SYS_DESCR, SYS_OBJECT_ID, SYS_UP_TIME, SNMP_ENGINE_BOOTS, *self._identity_oids())
+            answer = await self._ask(what, [(oid, None) for oid in known], deadline)
+            description, object_id, uptime, boots, *own = self._values(what, answer, len(known))
             boot = self._boot.see(boots, uptime, began, self.clock.monotonic())
         if not isinstance(object_id, tuple) or object_id[: len(self._family.vendor)] != self._family.vendor:
-            said = ".".join(map(str, object_id)) if isinstance(object_id, tuple) else object_id
+            said = ".".join(map(str, object_id)) if isinstance(object_id, tuple) else repr(object_id)
             raise BadAnswer(
                 f"{self.label}: sysObjectID is {said}, which is not of the family {self._family.name}: "
                 "correct spec.snmpPDU.family, or the address"
             )
-        return DeviceIdentity(model=str(description or "")[:128], boot=boot)
+        return DeviceIdentity(model=_text(description)[:128], boot=boot, identity=self.identified(_identity(own)))
 
     async def close(self) -> None:
         """Give the socket back. After it nothing is sent."""
@@ -114,25 +126,27 @@ class SnmpPduDevice(Device):
                 client.release()
 
     async def _read(self, outlet: str, index: Oid, began: float, deadline: float) -> PowerReading:
-        family, what = self._family, f"reading outlet {outlet}"
-        wanted = [(*family.status, *index), SYS_UP_TIME, SNMP_ENGINE_BOOTS]
+        family, what, own = self._family, f"reading outlet {outlet}", self._identity_oids()
+        wanted = [*own, (*family.status, *index), SYS_UP_TIME, SNMP_ENGINE_BOOTS]
         wanted += [(*column, *index) for column in (family.pending, family.watts) if column is not None]
         answer = await self._ask(what, [(oid, None) for oid in wanted], deadline)
         ended = self.clock.monotonic()
-        status, uptime, boots, *rest = self._values(what, answer, len(wanted))
+        values = self._values(what, answer, len(wanted))
+        identity = self.identified(_identity(values[: len(own)]))
+        status, uptime, boots, *rest = values[len(own) :]
+        if status is None:
+            raise NoSuchOutlet(self._no_outlet(outlet))
         pending = rest.pop(0) if family.pending is not None else family.pending_none
         load = rest.pop(0) if family.watts is not None else None
         boot = self._boot.see(boots, uptime, began, ended)
         state = family.judge(status, pending)
         watts = float(load) if isinstance(load, int) and load >= 0 else None
-        return PowerReading(state, began, ended, boot, watts, self._explain(outlet, status, pending, state))
+        return PowerReading(state, began, ended, boot, watts, self._explain(outlet, status, pending, state), identity)
 
     def _explain(self, outlet: str, status: object, pending: object, state: PowerState) -> str:
         family = self._family
         if state is not PowerState.UNKNOWN:
             return f"outlet {outlet} is {'off' if state is PowerState.OFF else 'on'}"
-        if status is None:
-            return self._no_outlet(outlet)
         if pending != family.pending_none:
             return f"{self.label}: outlet {outlet} has a command pending ({pending}): read it again"
         return (
@@ -140,11 +154,11 @@ class SnmpPduDevice(Device):
             f"({family.status_on}) in {family.name}. Look at the PDU"
         )
 
-    async def _control(self, outlet: str, verb: str, value: int, deadline: float) -> None:
+    async def _control(self, outlet: str, verb: str, value: int, deadline: float, identity: str) -> None:
         what, index = f"power {verb} of outlet {outlet}", self._index(outlet)
         command = (*self._family.control, *index)
-        async with self.turn(what, deadline):
-            answer = await self._ask(what, [(command, value)], deadline)
+        async with self._operation(what, deadline):
+            answer = await self._ask(what, [(command, value)], deadline, identity)
             if answer.status in NO_RIGHT:
                 await self._explain_refusal(outlet, what, NO_RIGHT[answer.status], command, deadline)
         (returned,) = self._values(what, answer, 1)
@@ -164,21 +178,57 @@ class SnmpPduDevice(Device):
             "Give the community or user the right to write"
         )
 
-    async def _ask(self, what: str, variables: Sequence[tuple[Oid, int | None]], deadline: float) -> Answer:
-        """Send until one answer comes. Raises FenceError. Each packet leaves at once and before the deadline, or never."""
-        client = await self._reach(what, deadline)
+    @asynccontextmanager
+    async def _operation(self, what: str, deadline: float) -> AsyncIterator[None]:
+        """Our turn, with the address resolved anew: a name may lead to another device than in the last operation."""
+        async with self.turn(what, deadline):
+            self._target = ""
+            yield
+
+    def _identity_oids(self) -> tuple[Oid, ...]:
+        return (SNMP_ENGINE_ID, *([self._family.serial] if self._family.serial else []))
+
+    async def _verify(self, what: str, expected: str, sent: int, deadline: float) -> None:
+        """Read the identity right before a SET packet. Raises WrongIdentity, or DeviceSilent if a SET packet left before."""
+        oids = self._identity_oids()
+        answer = await self._ask(what, [(oid, None) for oid in oids], deadline)
+        reported = _identity(self._values(what, answer, len(oids)))
+        if matches(expected, reported):
+            return
+        if sent:
+            raise self._silent(what, f"sent and not acknowledged, and {reported or 'another device'} answers there now")
+        raise self.mismatch(what, expected, reported)
+
+    async def _ask(
+        self, what: str, variables: Sequence[tuple[Oid, int | None]], deadline: float, expected: str = ""
+    ) -> Answer:
+        """Send until one answer comes. Raises FenceError. Each packet leaves at once and before the deadline, or never.
+
+        `expected`: the identity that is verified before each packet; empty: none is.
+        """
         answers: asyncio.Queue[Answer] = asyncio.Queue()
-        patience, reports = PATIENCE_SECONDS, 0
+        patience, reports, sent, unanswered = PATIENCE_SECONDS, 0, 0, 0
         while self.clock.monotonic() < deadline:
-            client.request(self._target, variables, deadline, answers.put_nowait)
+            if expected:
+                await self._verify(what, expected, sent, deadline)
+            client = await self._reach(what, deadline)
+            known = client.knows_engine(self._target)
+            if answers.empty():  # an earlier packet may have been answered meanwhile
+                client.request(self._target, variables, deadline, answers.put_nowait)
+                sent += 1
             try:
                 async with asyncio.timeout_at(min(deadline, self.clock.monotonic() + patience)):
                     answer = await answers.get()
             except TimeoutError:
                 patience = min(patience * 1.5, MOST_PATIENCE_SECONDS)
+                unanswered += 1
+                if unanswered == UNANSWERED_BEFORE_DISCOVERY and self._credentials.version == "v3":
+                    client.forget_engine(self._target)
                 continue
             if answer.indication in ASK_AGAIN and reports < MOST_REPORTS:
                 reports += 1
+                if known and answer.indication == "UnknownEngineID":  # it was no discovery: the device has another ID
+                    client.forget_engine(self._target)
                 continue
             self._raise_for(what, answer)
             return answer
@@ -212,7 +262,7 @@ class SnmpPduDevice(Device):
                 f"{self.label}: {what}: the answer could not be used: {answer.indication}. Try snmpget by hand"
             )
 
-    def _values(self, what: str, answer: Answer, count: int) -> tuple[int | str | Oid | None, ...]:
+    def _values(self, what: str, answer: Answer, count: int) -> tuple[Value, ...]:
         if answer.status != 0 or len(answer.values) != count:
             raise BadAnswer(
                 f"{self.label}: {what}: it answered error-status {answer.status} (RFC 3416, 3) and "
@@ -228,6 +278,19 @@ class SnmpPduDevice(Device):
 
     def _no_outlet(self, outlet: str) -> str:
         return f"{self.label}: there is no outlet {outlet!r}. Correct the feed's outlet; its numbers stand on the PDU"
+
+
+def _identity(values: Sequence[Value]) -> str:
+    """The identity in the values of `_identity_oids`: the serial number, else the engine ID, else empty."""
+    engine, *serials = values
+    serial = _text(serials[0]).strip() if serials else ""
+    if serial.upper() not in NO_SERIAL and serial.strip("0"):
+        return f"{SERIAL}{serial[:64]}"
+    return f"{ENGINE}{engine.hex()}" if isinstance(engine, bytes) and engine else ""
+
+
+def _text(value: Value) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else ""
 
 
 class BootSign:

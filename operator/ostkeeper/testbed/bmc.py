@@ -6,7 +6,8 @@ The formats of lan.conf and bmc.emu: ipmi_lan(5), ipmi_sim_cmd(5) of OpenIPMI 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ostkeeper.testbed.relay import PlaneClient, PlaneGone, Relay
@@ -60,7 +61,21 @@ class Bmc(SimulatedDevice):
     def __init__(self, spec: BmcSpec, directory: Path, plane: PlaneClient) -> None:
         super().__init__(spec.name, (spec.address, spec.port), directory, spec.boot_seconds)
         self._spec = spec
+        self._guid = spec.guid
+        self._plane = plane
         self.relays[""] = Relay(plane, f"bmc:{spec.host}")
+
+    def identify_as(self, *, another: bool) -> bool:
+        """Change the system GUID."""
+        before, self._guid = self._guid, secrets.token_hex(16) if another else self._spec.guid
+        return before != self._guid
+
+    async def become(self, host: str, guid: str) -> None:
+        """Be the BMC of another server, at this address and with these credentials: its cable leads there now."""
+        self._spec = replace(self._spec, host=host, guid=guid)
+        self._guid = guid
+        self.relays[""] = Relay(self._plane, f"bmc:{host}")
+        await self.restart()
 
     @property
     def hello(self) -> bytes:
@@ -94,7 +109,7 @@ class Bmc(SimulatedDevice):
         )
         return (
             f'name "{self.name}"\nset_working_mc 0x20\n  startlan 1\n    addr {backend[0]} {backend[1]}\n'
-            f"    priv_limit admin\n{levels}\n    guid {self._spec.guid}\n  endlan\n"
+            f"    priv_limit admin\n{levels}\n    guid {self._guid}\n  endlan\n"
             f'  chassis_control "{script} 0x20"\n'
             f'  user 2 true "{self._spec.username}" "{password[:20]}" admin 10 none md2 md5 straight\n'
         )

@@ -54,6 +54,8 @@ class DeviceRoom:
             await device.ac(bool(request["current"]))
         elif request["op"] == "fault":
             await device.fault(request["outlet"], request["kind"], float(request["argument"]))
+        elif request["op"] == "become" and isinstance(device, Bmc):
+            await device.become(request["host"], request["guid"])
         else:
             raise SimulatorFailed(f"no operation {request['op']!r}")
         return {}

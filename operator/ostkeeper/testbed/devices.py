@@ -3,7 +3,7 @@
 Here: the API that the testbed, the demo and the tests use. Not here: the devices themselves, which live in a process of
 their own (`deviceroom`) in the devices' network namespace.
 
-    device NAME[/OUTLET] normal|silent|slow MS|lossy PCT|stuck|lie|wrong-password|reboot
+    device NAME[/OUTLET] normal|silent|slow MS|lossy PCT|stuck|lie|wrong-password|reboot|replaced|no-serial
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import json
 import secrets
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ostkeeper.testbed.bmc import BmcSpec
-from ostkeeper.testbed.pdu import PduSpec
+from ostkeeper.testbed.pdu import PduSpec, made_up_serial
 from ostkeeper.testbed.simulator import SimulatorFailed, die_with_parent
 
-FAULTS = ("normal", "silent", "slow", "lossy", "stuck", "lie", "wrong-password", "reboot")
+FAULTS = ("normal", "silent", "slow", "lossy", "stuck", "lie", "wrong-password", "reboot", "replaced", "no-serial")
 START_SECONDS = 60.0
 """How long all devices together may take to start: 60."""
 
@@ -36,13 +36,12 @@ def bmc_spec(name: str, host: str, address: str, guid: str, *, port: int = 623, 
 
 
 def pdu_spec(name: str, address: str, outlets: int, *, version: str = "v3", port: int = 161) -> PduSpec:
-    """Describe a PDU with credentials made up now. Outlets count from 1; `version`: v2c or v3."""
+    """Describe a PDU with credentials and a serial number made up now. Outlets count from 1; `version`: v2c or v3."""
+    made = PduSpec(name, address, outlets, "v2c", port=port, serial=made_up_serial())
     if version == "v2c":
-        return PduSpec(name, address, outlets, "v2c", community=secrets.token_hex(8), port=port)
+        return replace(made, community=secrets.token_hex(8))
     auth, priv = secrets.token_hex(8), secrets.token_hex(8)
-    return PduSpec(
-        name, address, outlets, "v3", username="ostkeeper", auth_password=auth, priv_password=priv, port=port
-    )
+    return replace(made, version="v3", username="ostkeeper", auth_password=auth, priv_password=priv)
 
 
 class Devices:
@@ -123,9 +122,25 @@ class Devices:
 
         `slow`: ms more a round trip. `lossy`: percent lost each way. `stuck`: acknowledges, does not move, reads the
         truth. `lie`: acknowledges, does not move, reads what was asked. `reboot`: returns when it answers again, a
-        PDU's outlets all on. `normal` for the whole device mends link and password, too. Raises DeviceError.
+        PDU's outlets all on. `replaced`: another device with another identity (system GUID; serial number and engine ID)
+        is put in its place, with the same address, credentials and cords; sessions are lost. `no-serial`: a PDU reports no
+        serial number. `normal` for the whole device
+        mends link and password, too, and puts the first device back. Raises DeviceError.
         """
         await self._ask({"op": "fault", "name": name, "outlet": outlet, "kind": kind, "argument": argument})
+
+    async def swap_bmcs(self, one: str, other: str) -> None:
+        """Swap the network cables of two servers' BMCs. Each address keeps its credentials, as of one site-wide account.
+
+        Sessions are lost. Returns when both answer again. Raises DeviceError.
+        """
+        names = {spec.host: name for name, spec in self.bmcs.items()}
+        if one not in names or other not in names:
+            raise DeviceError(f"no BMC of {one} or {other}; there are those of {', '.join(names)}")
+        first, second = self.bmcs[names[one]], self.bmcs[names[other]]
+        for spec, of in ((first, second), (second, first)):
+            self.bmcs[spec.name] = replace(spec, host=of.host, guid=of.guid)
+            await self._ask({"op": "become", "name": spec.name, "host": of.host, "guid": of.guid})
 
     async def verb(self, words: Sequence[str]) -> None:
         """Do `NAME[/OUTLET] FAULT [ARGUMENT]`, as typed by hand. Raises DeviceError."""

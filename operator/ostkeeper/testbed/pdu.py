@@ -7,6 +7,7 @@ Not here: the process around it (`simulator`), the power (`power`). pass_persist
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ CONTROL_COMMAND = (9, 2, 4, 1, 5)
 """rPDU2OutletSwitchedControlCommand: immediateOn(1), immediateOff(2), immediateReboot(3); others are refused here."""
 METERED_POWER = (9, 4, 3, 1, 7)
 """rPDU2OutletMeteredStatusPower: watts."""
+SERIAL_NUMBER = f"{RPDU2}.2.1.9.1"
+"""rPDU2IdentSerialNumber.1."""
 MASTER_SWITCH_RPDU2 = ".1.3.6.1.4.1.318.1.3.4.6"
 """masterSwitchrPDU2, the sysObjectID of this family."""
 DESCRIPTION = "APC Web/SNMP Management Card (simulated; MN:AP8959)"
@@ -76,6 +79,8 @@ class PduSpec:
     priv_password: str = ""
     port: int = 161
     """0: any free one."""
+    serial: str = ""
+    """Empty: it reports none, as some PDUs do; it is identified by its engine ID then."""
     boot_seconds: float = 0.5
     """How long a reboot of its management card takes. Real ones take 10 to 60."""
 
@@ -87,7 +92,7 @@ class Pdu(SimulatedDevice):
         super().__init__(spec.name, (spec.address, spec.port), directory, spec.boot_seconds)
         self._spec = spec
         self._engine_boots = 0
-        self._engine_id = "80001f8804" + spec.name.encode()[:20].hex()
+        self._serial, self._engine_id = spec.serial, self._first_engine_id
         self.relays.update({str(n): Relay(plane, f"{spec.name}/{n}") for n in range(1, spec.outlets + 1)})
         self._columns: dict[tuple[int, ...], Callable[[Relay], Awaitable[int]]] = {
             STATUS_STATE: _state,
@@ -95,6 +100,20 @@ class Pdu(SimulatedDevice):
             CONTROL_COMMAND: _last_command,
             METERED_POWER: _watts,
         }
+
+    @property
+    def _first_engine_id(self) -> str:
+        return "80001f8804" + self._spec.name.encode()[:20].hex()
+
+    def identify_as(self, *, another: bool) -> bool:
+        """Change serial number (where it reports one) and engine ID."""
+        before = self._engine_id
+        if another:
+            self._serial = made_up_serial() if self._spec.serial else ""
+            self._engine_id = "80001f8804" + secrets.token_hex(8)
+        else:
+            self._serial, self._engine_id = self._spec.serial, self._first_engine_id
+        return before != self._engine_id
 
     @property
     def hello(self) -> bytes:
@@ -141,6 +160,15 @@ class Pdu(SimulatedDevice):
             f"dontLogTCPWrappersConnects yes\npass_persist {RPDU2} {script}\n"
         )
 
+    async def fault(self, outlet: str, kind: str, argument: float) -> None:
+        """Make one fault of all devices, or report no serial number. Raises SimulatorFailed."""
+        if kind == "no-serial":
+            self._serial = ""
+            return
+        if kind == "normal" and not outlet:
+            self._serial = self._spec.serial
+        await super().fault(outlet, kind, argument)
+
     async def reboot(self) -> None:
         """Reboot the card as APC's outlets do by default after a power failure: all of them come back on."""
         await asyncio.gather(*(relay.set(True) for relay in self.relays.values()))
@@ -149,6 +177,8 @@ class Pdu(SimulatedDevice):
     async def answer(self, question: str) -> str:
         """Answer snmpd: `get OID`, `getnext OID`, `set OID TYPE VALUE`."""
         verb, oid, *value = question.split()
+        if oid == SERIAL_NUMBER and verb == "get":
+            return f"{oid}\nstring\n{self._serial}" if self._serial else "NONE"
         try:
             column, outlet = _split(oid)
             if verb == "getnext":
@@ -190,6 +220,11 @@ class Pdu(SimulatedDevice):
             case _:
                 return "wrong-value"
         return "DONE"
+
+
+def made_up_serial() -> str:
+    """A serial number of the form that the vendor uses."""
+    return f"ZA{secrets.randbelow(10**10):010}"
 
 
 def _split(oid: str) -> tuple[tuple[int, ...], str]:

@@ -58,6 +58,10 @@ class SimulatedDevice(ABC):
     async def answer(self, question: str) -> str:
         """Answer one line of the process's script by one or more lines."""
 
+    @abstractmethod
+    def identify_as(self, *, another: bool) -> bool:
+        """Make up another identity, as of the next start, or return to the first one. Whether that is a change."""
+
     @property
     @abstractmethod
     def hello(self) -> bytes:
@@ -107,16 +111,21 @@ class SimulatedDevice(ABC):
             await self.reboot()
         elif kind == "wrong-password":
             await self._set_password(wrong=True)
+        elif kind == "replaced":
+            self.identify_as(another=True)
+            await self.restart()
         elif kind == "normal":
             for relay in self._chosen(outlet):
                 relay.disobey("normal")
             if not outlet:
                 self.proxy.link("normal")
+                if self.identify_as(another=False):
+                    await self.restart()
                 await self._set_password(wrong=False)
         else:
             raise SimulatorFailed(
                 f"{self.name}: no fault {kind!r}; there are normal, silent, slow, lossy, stuck, lie, "
-                "wrong-password and reboot"
+                "wrong-password, reboot, replaced and no-serial (PDU)"
             )
 
     async def reboot(self) -> None:
@@ -127,13 +136,17 @@ class SimulatedDevice(ABC):
             if self._current:
                 await self._boot()
 
+    async def restart(self) -> None:
+        """Start the process again, with the configuration as it is now. Sessions are lost, relays stay as they are."""
+        async with self._lock:
+            await self._kill()
+            if self._current:
+                await self._boot()
+
     async def _set_password(self, *, wrong: bool) -> None:
         if wrong != self.wrong_password:
             self.wrong_password = wrong
-            async with self._lock:
-                await self._kill()
-                if self._current:
-                    await self._boot()
+            await self.restart()
 
     def _chosen(self, outlet: str) -> list[Relay]:
         if not outlet:

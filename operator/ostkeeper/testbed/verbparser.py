@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 AGENT_ACTIONS = ("kill", "stop", "cont", "disable", "enable")
 BEHAVIOURS = ("ok", "hang", "fail")
 CUTS = ("api", "peer", "all")
-FAULTS = ("normal", "silent", "slow", "lossy", "stuck", "lie", "wrong-password", "reboot")
+FAULTS = ("normal", "silent", "slow", "lossy", "stuck", "lie", "wrong-password", "reboot", "replaced", "no-serial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,15 @@ def _add_power(subparsers: Subparsers) -> None:
     power.add_argument("--feeds", action="store_true", help="by all outlets, so that the BMC is dead, too")
     crash = _verb(subparsers, "crash", "kill a server as a panic does; its power stays on")
     crash.add_argument("host", metavar="HOST")
-    wires = _verb(subparsers, "wires", "swap the cords of two servers")
+    wires = _verb(subparsers, "wires", "swap the cords of two servers, or the network cables of their BMCs")
     wires.add_argument("action", choices=["swap"])
     wires.add_argument("one", metavar="HOST")
     wires.add_argument("other", metavar="HOST")
     wires.add_argument(
         "--pdu", action="append", default=[], metavar="PDU", help="only those in this PDU (default: all)"
+    )
+    wires.add_argument(
+        "--bmc", action="store_true", help="not the cords: each BMC address then leads to the other server's BMC"
     )
     supply = _verb(subparsers, "supply", "kill or mend the power supply of a server on one PDU")
     supply.add_argument("action", choices=["kill", "mend"])
@@ -149,7 +152,10 @@ async def _power(verbs: Verbs, typed: argparse.Namespace) -> Answer:
 
 
 async def _wires(verbs: Verbs, typed: argparse.Namespace) -> Answer:
-    await verbs.wires_swap(typed.one, typed.other, typed.pdu)
+    if typed.bmc:
+        await verbs.bmc_swap(typed.one, typed.other)
+    else:
+        await verbs.wires_swap(typed.one, typed.other, typed.pdu)
     return Answer()
 
 

@@ -83,6 +83,13 @@ class Verbs:
         self._log("wires-swap", hosts=[one, other], pdus=list(pdus))
         await self._world.plane.swap_wires(one, other, pdus)
 
+    async def bmc_swap(self, one: str, other: str) -> None:
+        """Swap the network cables of two servers' BMCs: each address leads to the other's BMC from then on."""
+        for host in (one, other):
+            self._host(host)
+        self._log("bmc-swap", hosts=[one, other])
+        await self._world.devices.swap_bmcs(one, other)
+
     async def supply(self, host: str, pdu: str, alive: bool) -> None:
         """Kill or mend the power supply of a server that hangs on this PDU. Its partner supply may carry it alone."""
         self._host(host)
