@@ -2,7 +2,9 @@
 
 Here: connecting (kubeconfig, service account, exec plugins: all by `kubernetes.aio`) and calls with raw JSON. Its generated
 models are left aside: building and walking them costs more than the whole call (budget: 10 ms a write).
-Not here: which objects there are (`cluster`), watches' resuming (`watch`).
+A call that is not answered makes all kept-alive connections suspect: behind a dead NAT entry or load balancer they are
+half-open, and each would cost a time-out. The calls that follow use new ones. Not here: which objects there are (`cluster`),
+watches' resuming (`watch`).
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -32,6 +35,10 @@ CALL_TIMEOUT = 2.0
 """Seconds that one call may take, connecting included, unless the caller asks for less."""
 KEEP_ALIVE = 75.0
 """Seconds for which an idle connection is kept: kube-apiserver closes them after 90 (its IdleTimeout)."""
+QUICK = 0.5
+"""An API server that answers a call within so many seconds over a new connection was not slow: the old ones were dead."""
+READ_BUFFER = 2**21
+"""Bytes: a watch event of Kubernetes may be that long."""
 POOL = 200
 """Connections at most. A pair in trouble reads a dozen objects at once; TLS handshakes must not be in the way."""
 
@@ -48,23 +55,65 @@ class ApiError(Exception):
         self.status, self.reason, self.message = status, reason, message
 
 
+@dataclass(slots=True, eq=False)
+class _Pool:
+    """Kept-alive connections."""
+
+    session: aiohttp.ClientSession
+    calls: int = 0
+    """Calls under way."""
+    replaces_silent: bool = False
+    """It was made because a call over an older connection was not answered, and has not been answered itself yet."""
+
+
 class Api:
-    """One connection pool under one identity. All calls raise `ApiError`; none takes longer than its time-out."""
+    """One connection pool under one identity. All calls raise `ApiError`; none takes longer than its time-out.
+
+    Streams have connections of their own, opened for each: a watch that resumes never takes a kept-alive one.
+    """
 
     def __init__(self, configuration: Any, user_agent: str = "ostkeeper-operator") -> None:
         self.configuration = configuration
         self._client = kube.ApiClient(configuration)
         self._rest = self._client.rest_client
         self._headers = {"User-Agent": user_agent, "Accept": JSON}
-        configuration.client_session_kwargs = {
-            "connector": aiohttp.TCPConnector(limit=POOL, ssl=self._rest.ssl_context, keepalive_timeout=KEEP_ALIVE)
-        }
+        self._pool = self._use_new_pool()
+        self._streams = type(self._rest)(configuration)
+        self._streams.pool_manager = _session(aiohttp.TCPConnector(ssl=self._rest.ssl_context, force_close=True))
+        self._closing: set[asyncio.Task[None]] = set()
+        self.reconnected: Callable[[], None] = lambda: None
+        """Called when a new connection is answered quickly after an old one was not: others' connections may be dead, too."""
 
     async def close(self) -> None:
         """Close the pool."""
-        connector = self.configuration.client_session_kwargs["connector"]
         await self._client.close()
-        await connector.close()
+        await self._streams.close()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _use_new_pool(self) -> _Pool:
+        connector = aiohttp.TCPConnector(limit=POOL, ssl=self._rest.ssl_context, keepalive_timeout=KEEP_ALIVE)
+        self._rest.pool_manager = _session(connector)
+        return _Pool(self._rest.pool_manager)
+
+    def _suspect(self, pool: _Pool) -> None:
+        """Use no connection of this pool again: a call over it was not answered."""
+        if pool is self._pool:
+            self._pool = self._use_new_pool()
+            self._pool.replaces_silent = True
+
+    def _ended(self, pool: _Pool) -> None:
+        """One call over it has ended. A suspect pool is closed with its last call."""
+        pool.calls -= 1
+        if pool is not self._pool and not pool.calls:
+            closing = asyncio.create_task(pool.session.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    def _answered(self, pool: _Pool, took: float) -> None:
+        suspected, pool.replaces_silent = pool.replaces_silent, False
+        if suspected and took < QUICK:
+            self.reconnected()
 
     async def get(self, path: str, within: float = CALL_TIMEOUT, accept: str = JSON, query: Query = NO_QUERY) -> Json:
         """Quorum read of `path`: no resourceVersion, so the answer is no older than the question."""
@@ -89,7 +138,7 @@ class Api:
         """GET `path` and hand out the body as it comes; no bytes for `silence` seconds end it."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CALL_TIMEOUT, sock_read=silence)
         try:
-            response = await self._send("GET", path, None, "", query, timeout, JSON)
+            response = await self._send(self._streams, "GET", path, None, "", query, timeout, JSON)
             try:
                 if response.status >= 400:
                     raise _refusal(response.status, await response.read())
@@ -109,13 +158,20 @@ class Api:
         within: float,
         accept: str = JSON,
     ) -> Json:
+        pool, limits, began = self._pool, aiohttp.ClientTimeout(total=None), asyncio.get_running_loop().time()
+        pool.calls += 1
         try:
             async with asyncio.timeout(within):
-                response = await self._send(method, path, body, kind, query, aiohttp.ClientTimeout(total=None), accept)
+                response = await self._send(self._rest, method, path, body, kind, query, limits, accept)
                 async with response:
                     raw = await response.read()
+            self._answered(pool, asyncio.get_running_loop().time() - began)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                self._suspect(pool)
             raise _silence(method, path, error) from error
+        finally:
+            self._ended(pool)
         if response.status >= 400:
             raise _refusal(response.status, raw)
         try:
@@ -126,6 +182,7 @@ class Api:
 
     async def _send(
         self,
+        rest: Any,
         method: str,
         path: str,
         body: Json | None,
@@ -137,8 +194,13 @@ class Api:
         headers = self._headers | {"Accept": accept, "Content-Type": kind or JSON}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = self.configuration.host + path + ("?" + urlencode(query) if query else "")
-        answer = await self._rest.request(method, url, headers=headers, body=body, _request_timeout=limits)
+        answer = await rest.request(method, url, headers=headers, body=body, _request_timeout=limits)
         return answer.response
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    """A session that owns its connections; the library would make one of its own otherwise."""
+    return aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=READ_BUFFER)
 
 
 def _silence(method: str, path: str, error: BaseException) -> ApiError:

@@ -32,6 +32,8 @@ LOOK_EVERY = 1.0
 """Seconds between two looks whether all watches still run."""
 START_AGAIN = 1.0
 """Seconds before watches that broke start afresh."""
+AFRESH_REST = 30.0
+"""Seconds that watches run at least before dead connections have them start afresh: each start LISTs every object."""
 LIST_TIMEOUT = 30.0
 LIST_AGAIN = 0.5
 """Seconds between two first LISTs: an API server that has just started answers 429 for a moment."""
@@ -81,6 +83,13 @@ class Ears:
     def start_afresh(self) -> None:
         """The API server's history went back: kopf would go on from a version that comes again only later, in silence."""
         self._restart.set()
+
+    def connections_died(self) -> None:
+        """Connections to the API server were found dead: kopf's are, too, and it waits 70 s for a bookmark to notice."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._began + AFRESH_REST:
+            logger.warning("connections to the API server are dead: the watches take new ones")
+            self.start_afresh()
 
     async def run(self) -> None:
         """Listen until cancelled. `hear_all` comes first."""

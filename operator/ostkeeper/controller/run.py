@@ -86,6 +86,7 @@ class Operator:
         self.supervisor.changed = self._on_specs_changed
         self.ears = Ears(api, self.supervisor.show, self.supervisor.gone, lambda kind: list(self._index.shelf(kind)))
         self.nodes = Nodes(api, self._clock, self.supervisor.node)
+        api.reconnected = self._on_reconnected
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT."""
@@ -156,6 +157,11 @@ class Operator:
         self._prober.attend(self._index.devices, self._index.pairs)
         if self.elector.leading(self._clock.monotonic()):
             self._orphans.tell(self.supervisor.problems, self._index.osts)
+
+    def _on_reconnected(self) -> None:
+        """Old connections to the API server were dead: the watches' are, too, and would notice it in a minute only."""
+        self.nodes.relist()
+        self.ears.connections_died()
 
     def _on_history_went_back(self) -> None:
         self._index.parser.clear()
