@@ -107,12 +107,13 @@ class Room:
 
     made: list[SlowDevice]
     outlets: tuple[str, ...] = ("",)
+    reports = "guid:" + "a" * 32
 
     def _open(self, spec: FenceDeviceSpec, secret: Mapping[str, bytes], clock: Clock, name: str) -> PowerDevice:
         if not spec.ipmi and not spec.snmp_pdu:
             raise NoDriver(f"{name}: no driver")
         self.made.append(SlowDevice(spec, secret, name))
-        self.made[-1].outlets = self.outlets
+        self.made[-1].outlets, self.made[-1].reports = self.outlets, self.reports
         return self.made[-1]
 
     async def cut(self, seconds: float = 2.0) -> Acked:

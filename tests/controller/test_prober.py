@@ -195,6 +195,23 @@ async def test_identity_that_cannot_be_read_any_more_makes_the_device_unready_an
         assert made.book.told == []
 
 
+async def test_device_that_reports_no_identity_to_a_new_leader_is_not_taken_for_the_recorded_one() -> None:
+    made = Watchtower()
+    assert made.declared
+    recorded = FenceDeviceStatus(observed_generation=1, samples=20, succeeded=20, identity="guid:" + "c" * 32)
+    made.declared = made.declared.model_copy(update={"status": recorded})
+    made.reports = ""
+    made.prober.lead(True)
+    made.attend()
+    try:
+        status = await made.until("WrongIdentity")
+    finally:
+        made.prober.lead(False)
+    assert status.identity == recorded.identity
+    assert "reports no identity; guid:ccc" in status.conditions[0].message
+    assert [feed.state for feed in status.feeds] == ["Unknown"]
+
+
 async def test_outlet_that_the_pdu_does_not_have_is_said_of_that_feed_only() -> None:
     made = Watchtower(
         **{"spec.ipmi": good.ABSENT, "spec.snmpPDU": {"address": "192.0.2.12", "credentialsSecretName": "bmc"}}

@@ -5,15 +5,21 @@ On the real protocols, compared with what ipmitool and snmpget read.
 
 import asyncio
 import os
+import socket
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fencing.bench import GUID, Bench, bench, soon
+from fencing.bench import GUID, Bench, MonotonicClock, bench, driver, soon, world
+from ostkeeper.api.fencedevice import FenceDeviceSpec
 from ostkeeper.core.identity import matches
 from ostkeeper.core.power import PowerState
+from ostkeeper.fencing.registry import open_device
 from ostkeeper.ports import WrongIdentity
+from ostkeeper.testbed.devices import bmc_spec, pdu_spec
 
 pytestmark = pytest.mark.contract
 SERIAL_NUMBER = "1.3.6.1.4.1.318.1.1.26.2.1.9.1"
@@ -133,3 +139,55 @@ async def test_guid_is_recognised_in_the_spelling_of_the_board() -> None:
     async with bench("ipmi") as one:
         await one.device.off("", soon(), smbios)
         assert not one.live
+
+
+async def test_swapped_cables_of_two_bmcs_switch_neither_server() -> None:
+    other = "f" * 31 + "1"
+    bmcs = [
+        bmc_spec("bmc-oss1", "oss1", "127.0.0.1", GUID, port=0),
+        bmc_spec("bmc-oss2", "oss2", "127.0.0.1", other, port=0),
+    ]
+    async with world(bmcs, []) as it:
+        device = driver(it.devices, "bmc-oss1")
+        try:
+            expected = (await device.read("", soon(20))).identity
+            assert expected == f"guid:{GUID}"
+            await it.devices.swap_bmcs("oss1", "oss2")
+            with pytest.raises(WrongIdentity, match=f"guid:{other} answers there instead of {expected}"):
+                await device.off("", soon(20), expected)
+            assert it.plane.history == []
+            await device.off("", soon(20))  # nothing is pinned: the wrong server goes dark, and its reading says whose
+            assert it.plane.history == [("bmc:oss2", False)]
+            assert (await device.read("", soon())).identity == f"guid:{other}"
+        finally:
+            await device.close()
+
+
+async def test_name_that_leads_to_another_pdu_is_resolved_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two PDUs have one set of credentials and one port, as at a site where a name was moved from one to the other."""
+    resolved = ["127.0.0.1"]
+    found = socket.getaddrinfo
+
+    def look_up(host: str, *words: Any, **options: Any) -> Any:
+        return found(resolved[-1] if host == "pdu.example" else host, *words, **options)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    first = replace(pdu_spec("first", "127.0.0.1", 2, port=port), serial="ZA1")
+    second = replace(first, name="second", address="127.0.0.2", serial="ZA2")
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with world([], [first, second]) as it:
+        raw = it.devices.fence_device("first", "secret")
+        raw["snmpPDU"]["address"] = "pdu.example"
+        spec = FenceDeviceSpec.model_validate(raw)
+        device = open_device(spec, it.devices.secret("first"), MonotonicClock(), "dev")
+        try:
+            assert (await device.read("1", soon(20))).identity == "serial:ZA1"
+            resolved.append("127.0.0.2")
+            assert (await device.read("1", soon(20))).identity == "serial:ZA2"
+            with pytest.raises(WrongIdentity, match="serial:ZA2 answers there instead of serial:ZA1"):
+                await device.off("1", soon(20), "serial:ZA1")
+            assert it.plane.history == []
+        finally:
+            await device.close()

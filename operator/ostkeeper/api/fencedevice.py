@@ -185,6 +185,7 @@ class FenceDevice(Resource):
         Column(name="Probes", type="integer", path=".status.samples", description="How many probes are judged."),
         AGE_COLUMN,
         Column(name="Model", type="string", path=".status.model", priority=1),
+        Column(name="Identity", type="string", path=".status.identity", priority=1),
         *WHY_COLUMNS,
     )
 

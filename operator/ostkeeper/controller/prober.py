@@ -21,7 +21,7 @@ from ostkeeper.core.events import Outcome, Problem, Tell
 from ostkeeper.core.identity import matches
 from ostkeeper.core.power import PowerReading, PowerState
 from ostkeeper.core.trust import FEW, Sample, Trust, add, judge, ready_condition, restored, status_of
-from ostkeeper.ports import Clock, Cluster, DeviceIdentity, FenceError, NoSuchOutlet, PowerDevice
+from ostkeeper.ports import Clock, Cluster, DeviceIdentity, FenceError, NoSuchOutlet, PowerDevice, WrongIdentity
 
 logger = logging.getLogger(__name__)
 QUICK = 0.2
@@ -134,7 +134,7 @@ class Prober:
         if subject.stamp != stamp:
             first = subject.stamp[1] == -1
             kept = restored(declared.status, stamp[1], declared.spec.probe) if first else ()
-            subject.stamp, subject.window, subject.identified = stamp, kept, None
+            subject.stamp, subject.window, subject.identified, subject.identity = stamp, kept, None, NOBODY
         try:
             device = await self._devices.get(declared, fresh=True)
             subject.unusable = None
@@ -148,6 +148,9 @@ class Prober:
         if before and now and not matches(before, now):
             subject.window = ()  # what was counted is about another device
             await self._tell_replaced(declared, before, now)
+        elif before and not now and sample.ok:
+            sample = _unidentified(declared, before, sample)
+            subject.readings = tuple(FeedReading(outlet=reading.outlet) for reading in subject.readings)
         subject.window = add(subject.window, sample, declared.spec.probe)
 
     async def _ask(self, subject: Subject, device: PowerDevice, declared: FenceDevice) -> Sample:
@@ -229,6 +232,15 @@ def _recorded(declared: FenceDevice) -> str:
     """The identity in the status, where it was judged by the present spec: an edited address leads to another device."""
     status = declared.status
     return status.identity if status and status.observed_generation == declared.metadata.generation else ""
+
+
+def _unidentified(declared: FenceDevice, before: str, sample: Sample) -> Sample:
+    """The sample of a device that answered without the identity that is recorded of it, for an operator that is new to it."""
+    text = (
+        f"{declared.spec.address} answers and reports no identity; {before} is recorded: whether it is the same device is "
+        "not known. If it was replaced by one without identity, delete the FenceDevice and create it again"
+    )
+    return Sample(False, sample.latency, WrongIdentity.reason, text)
 
 
 def _device_failed(reading: PowerReading) -> bool:
