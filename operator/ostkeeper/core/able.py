@@ -81,6 +81,15 @@ def desired(view: View, target: str) -> bool:
     return ost is None or ost.spec.desired == "Mounted"
 
 
+def held_by_failover(view: View) -> bool:
+    """Whether a Failover is open and has put targets in Hold: no other assignment changes before it ends."""
+    status = view.status
+    if status is None or not status.active_failover:
+        return False
+    opened = int(status.active_failover.rpartition("-")[2])
+    return any(a.intent == "Hold" and a.epoch > opened for a in status.assignments)
+
+
 def partner_fenced(view: View, partner: str) -> bool:
     """Whether the partner has not been seen alive in a boot after its own fencing."""
     status = view.status

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ostkeeper.api.common import Condition
 from ostkeeper.api.osspair import AdoptedWarrant, Assignment, Board, Warrant
 from ostkeeper.api.ost import OST
-from ostkeeper.core.able import answered
+from ostkeeper.core.able import answered, held_by_failover
 from ostkeeper.core.events import Effect
 from ostkeeper.core.failover import closed_nonce
 from ostkeeper.core.fencing import ask, ask_term
@@ -45,7 +45,7 @@ def adopt(view: View, now: float) -> list[Effect]:
     assert view.pair is not None
     assert view.status is not None
     word = word_given(view)
-    if not word and (regressed(view) or view.status.active_failover):
+    if not word and (regressed(view) or held_by_failover(view)):
         return []
     wanted = _unassigned(view, everything=word)
     if not wanted and not word:

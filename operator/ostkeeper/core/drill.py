@@ -76,10 +76,10 @@ def pending(view: View, now: float) -> bool:
     return not _refusal(view, request.node, request.level, now)
 
 
-def wanted(view: View, now: float) -> Failover | None:
-    """The draft of the drill that the slot was taken for."""
-    if not pending(view, now) or view.pair is None or view.pair.spec.drill is None:
-        return None
+def draft_of(view: View, now: float) -> Failover:
+    """The draft of the drill that a person asks for."""
+    assert view.pair is not None
+    assert view.pair.spec.drill is not None
     request = view.pair.spec.drill
     evidence = evidence_of(view, verdict_of(view, request.node, now), request.node, now)
     fo = draft(view, "Drill", request.node, evidence, drill_level=request.level, drill_id=request.id)

@@ -17,6 +17,7 @@ from ostkeeper.api.ost import OST, OSTStatus
 from ostkeeper.core import budget
 from ostkeeper.core.adoption import REGRESSED, regressed
 from ostkeeper.core.armed import armed, unread_disks
+from ostkeeper.core.due import held_up
 from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST
 from ostkeeper.core.verdict import Verdict, certified_dead, verdict_of
 from ostkeeper.core.view import Shown, View
@@ -40,7 +41,7 @@ def mirror(view: View, now: float) -> list[Effect]:
     shown = [_ost_effect(view, said, living, now) for said in osts]
     shown += [_oss_effect(view, node, verdicts[node], now) for node in view.servers]
     effects = [effect for effect in shown if effect is not None]
-    return effects + ([] if view.busy else _pair(view, verdicts, osts))
+    return effects + ([] if view.busy else _pair(view, verdicts, osts, now))
 
 
 def _hot(view: View) -> bool:
@@ -50,11 +51,11 @@ def _hot(view: View) -> bool:
     return fo is None or (fo.spec.type == "Failover" and fo.phase in ("", *HOT))
 
 
-def _pair(view: View, verdicts: dict[str, Verdict], osts: list[Said]) -> list[Effect]:
+def _pair(view: View, verdicts: dict[str, Verdict], osts: list[Said], now: float) -> list[Effect]:
     assert view.pair is not None
     assert view.status is not None
     servers = tuple(_server_state(n, v.name, v.sentence) for n, v in verdicts.items())
-    conditions = pair_conditions(view, verdicts, osts)
+    conditions = pair_conditions(view, verdicts, osts, now)
     if same(conditions, view.status.conditions) and _same_servers(servers, view.status.servers):
         return []
     effects = write_pair(view, "conditions", servers=servers, conditions=conditions)
@@ -82,12 +83,12 @@ def _say(c: Condition) -> tuple[object, ...]:
     return (c.type, c.status, c.reason, c.message, c.observed_generation)
 
 
-def pair_conditions(view: View, verdicts: dict[str, Verdict], osts: list[Said]) -> tuple[Condition, ...]:
+def pair_conditions(view: View, verdicts: dict[str, Verdict], osts: list[Said], now: float) -> tuple[Condition, ...]:
     """Ready, Reconciling, Stalled, Armed, Degraded and EpochRegressed, kstatus-clean."""
     assert view.pair is not None
     generation = view.pair.metadata.generation
     epoch = regressed(view)
-    stalled, why_stalled = _stalled(view, epoch, osts)
+    stalled, why_stalled = _stalled(view, epoch, osts, now)
     moving = _unconverged(view, osts)
     reasons = [*armed(view), *_budget(view)]
     ill = [f"{n} is {v.name}: {v.sentence}" for n, v in verdicts.items() if v.name != "Healthy"]
@@ -131,7 +132,7 @@ def _regressed_message(view: View, epoch: int) -> str:
     )
 
 
-def _stalled(view: View, epoch: int, osts: list[Said]) -> tuple[str, str]:
+def _stalled(view: View, epoch: int, osts: list[Said], now: float) -> tuple[str, str]:
     """Reason and message when a person is needed. `epoch`: what an agent has seen above the API's."""
     assert view.status is not None
     assert view.pair is not None
@@ -146,7 +147,9 @@ def _stalled(view: View, epoch: int, osts: list[Said]) -> tuple[str, str]:
         return "AnotherBoard", "; ".join(boards) + "; accept it with spec.acceptBoards"
     fo = view.active
     if fo is not None and fo.phase in ("AwaitingApproval", "Blocked"):
-        return fo.phase, f"{fo.name}: {fo.status.message if fo.status else ''}"
+        later = held_up(view, fo, now) if fo.phase == "AwaitingApproval" else []
+        after = f"; to be asked after this: {'; '.join(later)}" if later else ""
+        return fo.phase, f"{fo.name}: {fo.status.message if fo.status else ''}{after}"
     if view.pair.spec.paused:
         return "Paused", "spec.paused is set: nothing is decided, shot or moved"
     noted = [n for n in view.status.noted if n.type == "Failover" and view.held_by(n.node)]

@@ -5,6 +5,8 @@ Here: everything up to the first phase of type Failover. Not here: what follows,
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from ostkeeper.api.common import ObjectMeta, seconds
@@ -20,7 +22,7 @@ from ostkeeper.api.failover import (
 from ostkeeper.api.osspair import Noted
 from ostkeeper.core import ailing, budget
 from ostkeeper.core.able import claimed, foreign, not_unasked, released, said_to_a_person
-from ostkeeper.core.acts import OPENS, Act
+from ostkeeper.core.acts import OPENS
 from ostkeeper.core.armed import armed, wiring_trusted
 from ostkeeper.core.events import Effect
 from ostkeeper.core.verdict import Life, Verdict, evidence_digest, evidence_of, verdict_of
@@ -31,33 +33,69 @@ OVERDUE = "ReleaseOverdue"
 """What a Failover is about when a living server does not let go."""
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a Failover of one server would be about, and why."""
+
+    node: str
+    verdict: str
+    """The verdict, or ReleaseOverdue."""
+    sentence: str
+
+
 def decide(view: View, now: float) -> list[Effect]:
-    """Open a Failover for a server that has failed, unless it was asked about already or nothing can be done."""
-    for node in view.servers:
-        asks = _question(view, node, now)
-        if asks is None or not view.held_by(node) or claimed(view, node):
-            continue
-        verdict, sentence = asks
-        if _asked_already(view, node, verdict):
-            continue
-        if now < view.reopen_at.get(node, now):
-            view.wake_by(view.reopen_at[node])
-            continue
-        return reserve(view, node, sentence)
+    """Open a Failover for a server that has failed or has an overdue release, if it may be opened now."""
+    for question in (*failures(view, now), *overdue(view, now)):
+        if may_open(view, question.node, now):
+            return reserve(view, question.node, question.sentence)
     return []
 
 
-def _question(view: View, node: str, now: float) -> tuple[str, str] | None:
-    """What a Failover of the server would be about, and why; None: about nothing. A death comes before all else."""
+def failures(view: View, now: float) -> list[Question]:
+    """Servers that have failed, or of which a person decides, unless a person was asked already."""
+    found = []
+    for node in view.servers:
+        question = _failure(view, node, now) if view.held_by(node) else None
+        if question is not None and not _asked_already(view, question):
+            found.append(question)
+    return found
+
+
+def overdue(view: View, now: float) -> list[Question]:
+    """Servers with an overdue release, unless a person was asked already.
+
+    A failure of the same server is asked about first. Where a person was asked about that, a release adds nothing as long as
+    the server stays silent.
+    """
+    assert view.status is not None
+    found = []
+    for node in view.servers:
+        silent = view.silent(node)
+        if not (silent or view.fresh(node, now)) or _failure(view, node, now) is not None:
+            continue
+        if silent and any((n.node, n.type) == (node, "Failover") for n in view.status.noted):
+            continue
+        question = Question(node, OVERDUE, release_overdue(view, node, now, by_hand=False))
+        if question.sentence and not _asked_already(view, question):
+            found.append(question)
+    return found
+
+
+def may_open(view: View, node: str, now: float) -> bool:
+    """Whether a Failover of the server may be opened now: no object claims its feeds, and the last one is not too recent."""
+    if claimed(view, node):
+        return False
+    if now < view.reopen_at.get(node, now):
+        view.wake_by(view.reopen_at[node])
+        return False
+    return True
+
+
+def _failure(view: View, node: str, now: float) -> Question | None:
     verdict = verdict_of(view, node, now)
-    if verdict.act is Act.FENCE:
-        return verdict.name, verdict.sentence
-    overdue = release_overdue(view, node, now, by_hand=False)
-    if overdue:
-        return OVERDUE, overdue
     gone = verdict.name == "Sick" and not view.fresh(node, now) and verdict.witnesses.lasting
     asks = verdict.act in OPENS or gone or _nobody_will_know(view, node, verdict, now)
-    return (verdict.name, verdict.sentence) if asks else None
+    return Question(node, verdict.name, verdict.sentence) if asks else None
 
 
 def _nobody_will_know(view: View, node: str, verdict: Verdict, now: float) -> bool:
@@ -82,11 +120,11 @@ def noted(view: View, node: str, type_: Type) -> bool:
     return status is not None and any(n.node == node and n.type == type_ for n in status.noted)
 
 
-def _asked_already(view: View, node: str, verdict: str) -> bool:
+def _asked_already(view: View, question: Question) -> bool:
     """The same question; that a server does not let go is another one than that it is dead."""
     assert view.status is not None
-    notes = [n for n in view.status.noted if n.node == node and n.type == "Failover"]
-    return any(about_release(view, n) == (verdict == OVERDUE) for n in notes)
+    notes = [n for n in view.status.noted if n.node == question.node and n.type == "Failover"]
+    return any(about_release(view, n) == (question.verdict == OVERDUE) for n in notes)
 
 
 def about_release(view: View, note: Noted) -> bool:
@@ -95,13 +133,17 @@ def about_release(view: View, note: Noted) -> bool:
     return fo is not None and fo.spec.evidence.verdict == OVERDUE
 
 
-def release_overdue(view: View, node: str, now: float, *, by_hand: bool = True) -> str:
-    """A living server that does not let go. `by_hand=False`: of what it could let go of, and what may end in a shot."""
+def release_overdue(
+    view: View, node: str, now: float, *, by_hand: bool = True, of: Collection[str] | None = None
+) -> str:
+    """A server that does not let go. `by_hand=False`: of what it could let go of, and what may end in a shot."""
     assert view.pair is not None
     limit = seconds(view.pair.spec.failover.release_timeout)
     late = []
     for a in view.held_by(node):
         since = view.moving.get(a.target)
+        if of is not None and a.target not in of:
+            continue
         if a.intent != "Release" or since is None or released(view, a) or (foreign(view, a) and not by_hand):
             continue
         if now - since >= limit:
@@ -189,13 +231,8 @@ def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
     return write_failover(view, fo, message, phase="AwaitingApproval", evidence=digest, asked=1)
 
 
-def failed(view: View, now: float) -> Failover | None:
-    """The draft for a server that has failed, cannot let go, or was left in Hold by an interrupted Failover."""
-    for node in view.servers:
-        asks = _question(view, node, now)
-        if asks is None or not view.held_by(node):
-            continue
-        evidence = evidence_of(view, verdict_of(view, node, now), node, now)
-        verdict, sentence = asks
-        return draft(view, "Failover", node, evidence.model_copy(update={"verdict": verdict, "sentence": sentence}))
-    return None
+def draft_of(view: View, question: Question, now: float) -> Failover:
+    """The draft for a server that has failed, or has an overdue release."""
+    evidence = evidence_of(view, verdict_of(view, question.node, now), question.node, now)
+    said = {"verdict": question.verdict, "sentence": question.sentence}
+    return draft(view, "Failover", question.node, evidence.model_copy(update=said))

@@ -7,20 +7,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ostkeeper.api.common import seconds
-from ostkeeper.api.failover import Evidence, Failover
+from ostkeeper.api.failover import Failover
 from ostkeeper.api.osspair import Assignment, Noted, Warrant
 from ostkeeper.api.ost import OST
-from ostkeeper.core.able import desired, foreign, left_behind, partner_unable, released, unanswered, what_is_left
-from ostkeeper.core.acts import ASKS_FOR, OPENS, Act
-from ostkeeper.core.ailing import settled
+from ostkeeper.core.able import (
+    desired,
+    foreign,
+    held_by_failover,
+    left_behind,
+    partner_unable,
+    released,
+    unanswered,
+    what_is_left,
+)
+from ostkeeper.core.acts import ASKS_FOR, Act
+from ostkeeper.core.ailing import SETTLE, STALL_PATIENCE, settled
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.ending import dismissal, valid_answer
 from ostkeeper.core.events import Effect
 from ostkeeper.core.failover import served
 from ostkeeper.core.fencing import ask_term
-from ostkeeper.core.opening import draft, noted, release_overdue, reserve
+from ostkeeper.core.opening import OVERDUE, draft, noted, overdue, release_overdue, reserve
 from ostkeeper.core.verdict import certified_dead, evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import assign, write_failover, write_pair
@@ -151,25 +161,45 @@ def _wanted_elsewhere(view: View, now: float) -> list[Wish]:
     return found
 
 
-def open_move(view: View, now: float) -> list[Effect]:
-    """Take the slot for the first move that is wanted and was not asked about already."""
+def moves(view: View, now: float) -> list[tuple[Wish, ...]]:
+    """The moves that may be opened, those that ask nobody first: each is one Failover. A move that a person dismissed is not.
+
+    What asks nobody is not held up by the dismissal of a question: maintenance empties a server all the same.
+    """
+    groups: dict[tuple[str, str, str, bool], list[Wish]] = {}
     for w in wishes(view, now):
-        if not noted(view, w.node, "Failback" if w.type == "Failback" else "Switchover"):
-            return reserve(view, w.node, f"{w.type} of {w.target} to {w.to}: {w.why}")
+        if not _was_answered(view, w):
+            groups.setdefault((w.node, w.to, w.type, w.asks), []).append(w)
+    return [tuple(group) for group in sorted(groups.values(), key=lambda g: (g[0].asks, g[0].type == "Failback"))]
+
+
+def _was_answered(view: View, w: Wish) -> bool:
+    """Whether a person was asked about such a move, or told of it, and its reason has not ended since."""
+    assert view.pair is not None
+    asks = w.asks or view.pair.spec.failover.mode == "Observe"
+    return asks and noted(view, w.node, "Failback" if w.type == "Failback" else "Switchover")
+
+
+def open_move(view: View, now: float) -> list[Effect]:
+    """Take the slot for the first move."""
+    for group in moves(view, now):
+        return reserve(view, group[0].node, sentence_of(group))
     return []
 
 
-def wanted(view: View, now: float) -> Failover | None:
-    """The draft of the move that the slot was taken for."""
-    found = wishes(view, now)
-    if not found:
-        return None
-    first = found[0]
-    targets = tuple(w.target for w in found if (w.node, w.to, w.type) == (first.node, first.to, first.type))
-    verdict = verdict_of(view, first.node, now)
-    evidence = evidence_of(view, verdict, first.node, now)
-    evidence = Evidence(**{**dict(evidence), "sentence": first.why})
-    return draft(view, "Failback" if first.type == "Failback" else "Switchover", first.node, evidence, targets)
+def sentence_of(group: tuple[Wish, ...]) -> str:
+    """What a move is and why."""
+    w = group[0]
+    return f"{w.type} of {', '.join(w.target for w in group)} to {w.to}: {w.why}"
+
+
+def draft_of(view: View, group: tuple[Wish, ...], now: float) -> Failover:
+    """The draft of a move."""
+    first = group[0]
+    evidence = evidence_of(view, verdict_of(view, first.node, now), first.node, now)
+    evidence = evidence.model_copy(update={"sentence": first.why})
+    type_: Literal["Failback", "Switchover"] = "Failback" if first.type == "Failback" else "Switchover"
+    return draft(view, type_, first.node, evidence, tuple(w.target for w in group))
 
 
 def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
@@ -204,7 +234,7 @@ def _unseen(view: View, now: float) -> bool:
 def _asks(view: View, fo: Failover, now: float) -> bool:
     """Whether a person decides. A reason that a new leader cannot see yet (its soak begins anew) asks, unless policy does not."""
     assert view.pair is not None
-    mine = [w for w in wishes(view, now) if w.target in fo.spec.targets]
+    mine = [w for w in wishes(view, now) if w.target in fo.spec.targets and w.type == fo.spec.type]
     if mine:
         return any(w.asks for w in mine)
     return fo.spec.type != "Failback" or view.pair.spec.failback.mode == "Manual"
@@ -212,7 +242,9 @@ def _asks(view: View, fo: Failover, now: float) -> bool:
 
 def _stands(view: View, fo: Failover, now: float) -> bool:
     """Whether there is still a reason to ask: also where a new leader's soak begins anew, and home is in the boot that soaked."""
-    if any(w.target in fo.spec.targets for w in wishes(view, now)):
+    if any(
+        w.target in fo.spec.targets and (w.to, w.type) == (fo.spec.partner, fo.spec.type) for w in wishes(view, now)
+    ):
         return True
     to, targets = fo.spec.partner, fo.spec.targets
     if fo.spec.type != "Failback" or view.boot(to) != fo.spec.evidence.partner_boot_id:
@@ -230,11 +262,9 @@ def _wants(view: View, ost: OST, to: str) -> bool:
 
 
 def awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
-    """A person is asked whether to move; the question goes away with its reason, or when something worse happens."""
+    """A person is asked whether to move; the question ends with its reason. `due` ends it when it has to yield."""
     if view.busy:
         return []
-    if any(verdict_of(view, n, now).act in OPENS for n in view.servers if view.held_by(n)):
-        return write_failover(view, fo, "a server has failed: that comes first", phase="Aborted")
     if _unseen(view, now):
         return []
     if not _stands(view, fo, now):
@@ -278,7 +308,7 @@ def moving(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     if not left:
         why = f"{', '.join(a.target for a in there)} stays at {source}: desired is Unmounted" if there else "all moved"
         return write_pair(view, f"{fo.name}: {why}", epoch=view.status.epoch + 1, active_failover="")
-    overdue = release_overdue(view, source, now)
+    overdue = release_overdue(view, source, now, of=[a.target for a in left])
     seen = verdict_of(view, source, now)
     lost = "" if view.fresh(source, now) or seen.name == "Suspect" else f"{source} does not answer: {seen.sentence}"
     if overdue or lost:
@@ -341,9 +371,52 @@ def _step(
     return (assignments, "; ".join(said)) if said else (None, "")
 
 
+def leaving(view: View, now: float) -> set[str]:
+    """Servers that targets are to leave, or that are asked to release one."""
+    assert view.status is not None
+    return {w.node for w in wishes(view, now)} | {a.node for a in view.status.assignments if a.intent == "Release"}
+
+
+def still_noted(view: View, note: Noted, now: float) -> bool:
+    """Whether a question about a move that was dismissed, or told of, is not to be asked again yet.
+
+    A reason that is out of sight for a moment, as while a heartbeat is late, has not ended. A Failback is asked about again
+    once its home server has booted anew.
+    """
+    if any((w.node, w.type) == (note.node, note.type) for w in _wanted_elsewhere(view, now)):
+        return True
+    if not all(view.fresh(n, now) for n in view.servers):
+        return True
+    fo = view.failovers.get(note.failover)
+    if note.type == "Failback" and fo is not None:
+        away = any((o := view.ost(a.target)) and _wants(view, o, fo.spec.partner) for a in view.held_by(note.node))
+        return away and view.boot(fo.spec.partner) == fo.spec.evidence.partner_boot_id
+    return note.type == "Switchover" and verdict_of(view, note.node, now).name in ("Sick", "SharedFault")
+
+
+def _awaited(view: View, a: Assignment, ost: OST, now: float) -> bool:
+    """Whether a Release is not withdrawn, since a person is asked about its server, or is to be.
+
+    A release that is overdue is withdrawn once the target is wanted where it is and its server has been healthy for so long
+    that a fault which asked for the move would show again.
+    """
+    fo = view.active
+    if fo is not None and fo.spec.type == "Failover" and fo.spec.node == a.node:
+        if fo.spec.evidence.verdict != OVERDUE:
+            return True
+    elif a.node not in {q.node for q in overdue(view, now)} or not release_overdue(view, a.node, now, of=(a.target,)):
+        return False
+    well = view.well_since.get(a.node, now) + STALL_PATIENCE + SETTLE
+    if view.wanted_at(ost) == a.node and now < well:
+        view.wake_by(well)
+    return view.wanted_at(ost) != a.node or now < well
+
+
 def intents(view: View, now: float) -> list[Effect]:
     """`desired: Unmounted` and back, where the target stays with its server; and a Release that nobody wants any more."""
     assert view.status is not None
+    if held_by_failover(view):
+        return []
     epoch = view.status.epoch + 1
     assignments, said = view.status.assignments, []
     for a in view.status.assignments:
@@ -355,7 +428,7 @@ def intents(view: View, now: float) -> list[Effect]:
         if ost.spec.desired == "Unmounted" and a.intent in ("Serve", "Hold"):
             assignments = assign(assignments, [a.target], epoch, intent="Release")
             said.append(f"{a.target}: desired is Unmounted")
-        elif ost.spec.desired == "Mounted" and a.intent in ("Release", "Hold"):
+        elif ost.spec.desired == "Mounted" and a.intent in ("Release", "Hold") and not _awaited(view, a, ost, now):
             assignments = assign(assignments, [a.target], epoch, intent="Serve")
             said.append(f"{a.target}: serve again at {a.node}")
     if not said:
@@ -364,10 +437,3 @@ def intents(view: View, now: float) -> list[Effect]:
     if waiting:
         return ask_term(view, now)
     return write_pair(view, "; ".join(said), epoch=epoch, assignments=assignments)
-
-
-def advance(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
-    """The next step of an orderly move."""
-    if fo.phase == "AwaitingApproval":
-        return awaiting(view, fo, c, now)
-    return moving(view, fo, c, now)

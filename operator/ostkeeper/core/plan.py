@@ -13,7 +13,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import PairRef
 from ostkeeper.api.phases import ORDERLY, TERMINAL
-from ostkeeper.core import adoption, ailing, budget, drill, ending, failover, fencing, opening, orderly
+from ostkeeper.core import adoption, ailing, budget, drill, due, ending, failover, fencing, opening, orderly
 from ostkeeper.core.able import released
 from ostkeeper.core.armed import armed
 from ostkeeper.core.campaign import Campaign
@@ -78,15 +78,30 @@ def _open_failover(view: View, now: float) -> list[Effect]:
         return [] if view.busy else failover.free_slot(view, fo, wiring)
     if fo.spec.type == "Drill":
         return drill.advance(view, fo, c, now)
+    if fo.phase == "AwaitingApproval":
+        return [] if view.busy else _question(view, fo, c, now)
     if fo.spec.type in ORDERLY:
-        return orderly.advance(view, fo, c, now)
+        return orderly.moving(view, fo, c, now)
     return failover.HANDLERS[fo.phase](view, fo, c, now)
+
+
+def _question(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """A question waits for a person: it yields to what is more urgent, and holds up nothing that needs no slot."""
+    ask = orderly.awaiting if fo.spec.type in ORDERLY else failover.HANDLERS[fo.phase]
+    effects = due.give_way(view, fo, now) or ask(view, fo, c, now)
+    for step in (_forget, adoption.adopt, drill.refused, orderly.intents):
+        if effects or view.busy:
+            break
+        effects = step(view, now)
+    if effects or view.busy or not all(view.fresh(n, now) for n in view.servers):
+        return effects  # a nonce that a silent server does not answer would stay open for as long as the question
+    return _nonce(view, now)
 
 
 def create(view: View, now: float) -> list[Effect]:
     """The slot is taken and the object does not exist: create it if there still is a reason, else give the slot back."""
     assert view.status is not None
-    draft = opening.failed(view, now) or drill.wanted(view, now) or orderly.wanted(view, now)
+    draft = next((d.draft() for d in due.due(view, now)), None)
     if draft is None and not all(view.watched(n) for n in view.servers if view.held_by(n)):
         return []  # a leader that is new to it: the reason may still be there
     if draft is None and any(orderly.unread(view, n, now) for n in view.servers):
@@ -109,8 +124,8 @@ def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
 
 def _idle(view: View, now: float) -> list[Effect]:
     """Nothing is open: what has failed comes first, what a person asks for next, then what is merely not at home."""
-    effects = opening.decide(view, now)
-    for step in (_forget, adoption.adopt, drill.refused, _drill, orderly.intents, orderly.open_move, _rejoin, _nonce):
+    effects = due.take(view, now, due.Rank.UNCLEAR)
+    for step in (_forget, adoption.adopt, drill.refused, orderly.intents, due.take, _rejoin, _nonce):
         if effects or view.busy:
             break
         effects = step(view, now)
@@ -133,14 +148,6 @@ def _nonce(view: View, now: float) -> list[Effect]:
     return write_pair(view, f"nonce {nonce.value} is answered", nonce=failover.closed_nonce(view))
 
 
-def _drill(view: View, now: float) -> list[Effect]:
-    if not drill.pending(view, now):
-        return []
-    assert view.pair is not None
-    assert view.pair.spec.drill is not None
-    return opening.reserve(view, view.pair.spec.drill.node, "a person asks for a drill")
-
-
 def _objects(view: View, now: float) -> list[Effect]:
     """The servers' OSS objects, and the machines pinned under their names."""
     assert view.pair is not None
@@ -155,7 +162,8 @@ def _objects(view: View, now: float) -> list[Effect]:
         ref = PairRef(namespace=view.pair.metadata.namespace, name=view.pair.name)
         view.mirrors[key] = Shown(view.next_op(), ref)
         effects.append(CreateOSS(view.mirrors[key].op, node, ref))
-    if view.busy or (view.status and view.status.active_failover):
+    fo = view.active
+    if view.busy or (view.status and view.status.active_failover and (fo is None or fo.phase != "AwaitingApproval")):
         return effects
     pinned = adoption.boards(view)
     return effects + (write_pair(view, "pin the servers' boards", boards=pinned) if pinned is not None else [])
@@ -172,14 +180,13 @@ def _forget(view: View, now: float) -> list[Effect]:
         for n in view.servers
         if verdict_of(view, n, now).name == "Healthy" and not opening.release_overdue(view, n, now)
     }
-    wishes = {(w.node, w.type) for w in orderly.wishes(view, now)}
-    leaving = {node for node, _ in wishes} | {a.node for a in status.assignments if a.intent == "Release"}
+    leaving = orderly.leaving(view, now)
     noted = tuple(
         n
         for n in status.noted
         if (n.type == "Failover" and (n.node not in healthy or (n.node in leaving and opening.about_release(view, n))))
         or (n.type == orderly.SICK and orderly.emptied(view, now))
-        or (n.node, n.type) in wishes
+        or (n.type in ORDERLY and orderly.still_noted(view, n, now))
     )
     fenced = tuple(
         f for f in status.fenced if f.node not in healthy or view.boot(f.node) == f.boot_id or _soaks(view, f.node, now)
