@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ostkeeper.api import rules as cel
 from ostkeeper.api.common import AGE_COLUMN, Column, Conditions, Duration, Model, Resource, Rule
-from ostkeeper.api.fencedevice import Name
+from ostkeeper.api.fencedevice import Load, Name
 from ostkeeper.api.oss import Text, Word
 from ostkeeper.api.osspair import Confirm, Mode
 
@@ -39,6 +39,8 @@ class FeedSnapshot(Model):
     """UID of the FenceDevice object."""
     address: Annotated[str, Field(max_length=300)] = ""
     """Where it answered."""
+    load: Load = Load()
+    """How its measured load is judged after the off."""
 
 
 class LevelSnapshot(Model):
@@ -243,7 +245,9 @@ class FailoverStatus(Model):
     evidence: Word = ""
     """Digest of the evidence that an answer must name: verdict, boot IDs, witnesses, and `asked`."""
     asked: int = 0
-    """Counts the questions: raised at each lapse and each entry to Blocked."""
+    """Counts the questions: raised at each lapse, and at each entry to Blocked with something else missing."""
+    tries: int = 0
+    """How often a level was tried again from Blocked."""
     answer: Annotated[str, Field(max_length=32)] = ""
     """What is being carried out: Failover, Restart, Failback or Switchover."""
     answered_by: Annotated[str, Field(max_length=253)] = ""
@@ -255,7 +259,9 @@ class FailoverStatus(Model):
     shots: Annotated[tuple[Shot, ...], Field(max_length=32)] = ()
     """What was ordered off, written before it is done."""
     missing: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
-    """In Blocked: what is missing."""
+    """In Blocked, and while a level is tried again from it: what is missing."""
+    refuted: Annotated[tuple[Name, ...], Field(max_length=4)] = ()
+    """Levels that read OFF on all feeds while the server lived. They are not tried again in this Failover."""
     certificate: Certificate | None = None
     """The death certificate; never edited."""
     drill: DrillProgress | None = None

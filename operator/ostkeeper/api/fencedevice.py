@@ -82,12 +82,22 @@ class Probe(Model):
     """How slow the slowest but one percent may be. Default 1s."""
 
 
+class Load(Model):
+    """How the measured load of an outlet is judged once it was ordered off and reads OFF."""
+
+    grace: Duration = "10s"
+    """Time after the acknowledged off. Default 10s. Until then load means "not off yet": meters average over seconds."""
+    residue_watts: Annotated[float, Field(ge=0, le=100)] = 5
+    """Watts. Default 5. Load above this after `grace` is a veto: something still draws power through the outlet."""
+
+
 class FenceDeviceSpec(Model):
     """Which device it is. Exactly one of ipmi, snmpPDU, redfish, fenceAgent."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         cel.exactly_one_of("ipmi", "snmpPDU", "redfish", "fenceAgent"),
         cel.at_least("requestTimeout", "100ms", "no device answers that fast, and each would look dead"),
+        cel.FENCE_GRACE,
     )
 
     ipmi: IPMI | None = None
@@ -102,6 +112,8 @@ class FenceDeviceSpec(Model):
     """How long one question may take before it counts as unanswered. Default 5s. UNKNOWN is never OFF."""
     probe: Probe = Probe()
     """How it is probed."""
+    load: Load = Load()
+    """How the measured load of its outlets is judged after an off."""
 
     @property
     def has_outlets(self) -> bool:

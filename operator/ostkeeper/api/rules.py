@@ -46,6 +46,15 @@ def at_least(field: str, least: str, why: str) -> Rule:
     )
 
 
+# ---- FenceDevice.spec
+
+FENCE_GRACE = Rule(
+    rule="!has(self.load) || !has(self.load.grace) || !self.load.grace.matches(r'" + DURATION_PATTERN + "')"
+    " || duration(self.load.grace) <= duration('5m')",
+    path=".load.grace",
+    message="is over 5m: a failover would wait for so long for a feed that still gives power",
+)
+
 # ---- OSSPair.spec
 
 HEARTBEAT_SLACK = Rule(
@@ -332,6 +341,8 @@ def overtaken(refusal: str) -> bool:
     return LOOK_AGAIN in refusal or NOT_ASKED in refusal
 
 
+_TRIED_AGAIN = "(self.status.phase == 'Fencing' && has(self.status.missing) && self.status.missing.size() > 0)"
+"""CEL for "a level is tried again, and Blocked's question stands"."""
 _APPROVAL = (
     Rule(
         rule="oldSelf.hasValue() || !has(self.spec.approval)",
@@ -347,7 +358,7 @@ _APPROVAL = (
         message="was given and is not changed or withdrawn; a new one is taken once status.evidence is another",
     ),
     Rule(
-        rule=f"{_UNCHANGED} || (has(self.status) && self.status.phase in {_list(ANSWERABLE)})",
+        rule=f"{_UNCHANGED} || (has(self.status) && (self.status.phase in {_list(ANSWERABLE)} || {_TRIED_AGAIN}))",
         path=".spec.approval",
         message=f"is taken in the phases {' and '.join(ANSWERABLE)} only: {NOT_ASKED}",
     ),
@@ -361,7 +372,8 @@ _APPROVAL = (
         rule=f"{_UNCHANGED} || !has(self.status)"
         " || (self.status.phase == 'AwaitingApproval'"
         " && self.spec.approval.answer in ['Failover', 'Restart', 'Dismiss', 'Failback'])"
-        " || (self.status.phase == 'Blocked' && self.spec.approval.answer in ['ConfirmDead', 'Restart', 'Dismiss'])",
+        f" || ((self.status.phase == 'Blocked' || {_TRIED_AGAIN})"
+        " && self.spec.approval.answer in ['ConfirmDead', 'Restart', 'Dismiss'])",
         path=".spec.approval.answer",
         message="is none for this phase: Failover, Restart, Dismiss or Failback in AwaitingApproval;"
         " ConfirmDead, Restart or Dismiss in Blocked",

@@ -5,11 +5,13 @@ Here: what leads out of Blocked, `ConfirmDead` among it. Not here: what leads in
 
 from __future__ import annotations
 
+from typing import Any
+
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Approval, Certificate, Failover
 from ostkeeper.core import fencing
 from ostkeeper.core.able import changed_device, claimed, level_feeds, partner_unable, unanswered
-from ostkeeper.core.campaign import Campaign
+from ostkeeper.core.campaign import FIRST_RETRY, Campaign
 from ostkeeper.core.ending import abort, aborting, dismissal, returned, valid_answer, why_aborting
 from ostkeeper.core.events import Effect, ReadPower
 from ostkeeper.core.power import PowerState
@@ -34,17 +36,26 @@ def blocked(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         asked = fencing.ask_term(view, now)
         if asked:
             return asked
-    level = _level_that_answers(view, fo, c, now)
+    level = _level_to_try(view, fo, c, now)
     if level is None or view.busy or claimed(view, fo.spec.node):
         return _poll(view, fo, c, now)
-    c.restarted, c.partner_missing = True, False
+    return _try_again(view, fo, c, level)
+
+
+def _try_again(view: View, fo: Failover, c: Campaign, level: int) -> list[Effect]:
+    """One more try of a level, with its own quorum read, offs and readings.
+
+    What was missing stays in the object: a person is needed until the death is proven.
+    """
+    status = fo.status
+    assert status is not None
+    c.retry, c.partner_missing = not c.partner_missing, False
     c.begin_level(-1)
-    c.failures.clear()
-    name = fo.spec.policy.levels[level].name
-    message = f"what was missing is there again: trying level {name} once more"
-    return write_failover(
-        view, fo, message, phase="Fencing", level=level, missing=(), shots=fencing.shots_of(fo, status, level)
-    )
+    tries = status.tries + 1
+    why = "all of its feeds answer" if c.retry else f"{fo.spec.partner} is able again"
+    message = f"try {tries} from Blocked: level {fo.spec.policy.levels[level].name}, {why}"
+    shots = fencing.shots_of(fo, status, level)
+    return write_failover(view, fo, message, phase="Fencing", level=level, tries=tries, shots=shots)
 
 
 def _answered_blocked(view: View, fo: Failover, c: Campaign, approval: Approval, now: float) -> list[Effect]:
@@ -55,7 +66,8 @@ def _answered_blocked(view: View, fo: Failover, c: Campaign, approval: Approval,
         return abort(view, fo, c, dismissal(approval), now)
     if approval.answer == "Restart":
         c.begin_level(-1)
-        update = {"answer": "Restart", "answered_by": approval.by, "level": 0, "missing": ()}
+        c.retry = False
+        update: dict[str, Any] = {"answer": "Restart", "answered_by": approval.by, "level": 0, "missing": ()}
         message = f"{approval.by} answered Restart"
         return write_failover(view, fo, message, phase="Fencing", shots=fencing.shots_of(fo, status, 0), **update)
     return _confirm_dead(view, fo, c, approval, now) if approval.answer == "ConfirmDead" else []
@@ -75,7 +87,7 @@ def _confirm_dead(view: View, fo: Failover, c: Campaign, approval: Approval, now
     if lost:
         return fencing.ask(view, fo, fencing.attempt(status, c), lost)
     settled = c.asked_at + max(seconds(fo.spec.policy.confirm.settle), view.timeout())
-    veto = fencing.vetoes(view, fo, c, now) or (partner_unable(view, fo.spec.partner, fo.spec.targets, now))
+    veto = fencing.vetoes(view, fo, c, now) or partner_unable(view, fo.spec.partner, fo.spec.targets, now)
     if now - c.beat_at < view.timeout():
         veto = f"{fo.spec.node} renewed its heartbeat {now - c.beat_at:.1f}s ago"
     disks, waiting = fencing.disk_proofs(view, fo, c, now)
@@ -103,31 +115,49 @@ def _poll(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     if c.poll_ops or now < c.poll_at:
         view.wake_by(c.poll_at if now < c.poll_at else now + POLL_INTERVAL)
         return []
-    c.poll_at = now + POLL_INTERVAL
     feeds = sorted({f for level in range(len(fo.spec.policy.levels)) for f in level_feeds(fo, level)})
     usable = [f for f in feeds if not changed_device(view, fo, f)]
+    if not usable:
+        return []  # an edit of a device is an event
+    c.poll_at = now + POLL_INTERVAL
     c.poll_ops = {view.next_op(): feed for feed in usable}
     return [ReadPower(op, feed, now + fencing.request_timeout(view, feed)) for op, feed in c.poll_ops.items()]
 
 
-def _level_that_answers(view: View, fo: Failover, c: Campaign, now: float) -> int | None:
-    """The first level of which every feed answers, and one answers better than when Blocked was entered.
-
-    A leader that has not seen the entry itself tries once.
-    """
-    if c.partner_missing and not fencing.spared(view, fo, c, now):
-        return fo.status.level if fo.status else 0
+def _level_to_try(view: View, fo: Failover, c: Campaign, now: float) -> int | None:
+    """The first level that is due for another try, if all of its feeds answer and the partner could take over."""
+    if c.partner_missing:
+        return None if fencing.spared(view, fo, c, now) else (fo.status.level if fo.status else 0)
     if c.poll_ops or not c.poll:
         return None
-    for level in range(len(fo.spec.policy.levels)):
-        feeds = level_feeds(fo, level)
-        states = [c.poll.get(f, PowerState.UNKNOWN) for f in feeds]
-        if PowerState.UNKNOWN in states:
-            continue
-        better = any(_better(c.poll_base.get(f), c.poll[f]) for f in feeds)
-        if better or not c.restarted:
-            return level
-    return None
+    due = (level for level in range(len(fo.spec.policy.levels)) if _due(view, fo, c, level, now))
+    level = next(due, None)
+    if level is None or fencing.too_early(view, fo, now) or fencing.spared(view, fo, c, now):
+        return None
+    return level
+
+
+def _due(view: View, fo: Failover, c: Campaign, level: int, now: float) -> bool:
+    """Whether all feeds of the level answer, and its last try is long enough ago.
+
+    A leader that has not tried it itself need not wait. Where a feed answers again, or reads OFF by now, the shortest wait
+    is enough.
+    """
+    assert fo.status is not None
+    if fo.spec.policy.levels[level].name in fo.status.refuted:
+        return False
+    feeds = level_feeds(fo, level)
+    states = [PowerState.UNKNOWN if changed_device(view, fo, f) else c.poll.get(f, PowerState.UNKNOWN) for f in feeds]
+    if PowerState.UNKNOWN in states:
+        return False
+    last = c.tried.get(level)
+    if last is None:
+        return True
+    better = any(_better(c.poll_base.get(f), c.poll[f]) for f in feeds)
+    due_at = last.at + (FIRST_RETRY if better else last.wait)
+    if now < due_at:
+        view.wake_by(due_at)
+    return now >= due_at
 
 
 def _better(then: PowerState | None, now: PowerState) -> bool:

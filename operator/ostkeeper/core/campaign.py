@@ -11,8 +11,30 @@ from dataclasses import dataclass, field
 
 from ostkeeper.core.power import Feed, PowerReading, PowerState
 
-LOAD_WATTS = 5.0
-"""Measured load above this on an outlet that reads OFF is a veto: something still draws power."""
+FIRST_RETRY = 5.0
+"""Seconds from the end of a level's last try to the next one, while Blocked; twice as long after each further try."""
+LAST_RETRY = 60.0
+"""Seconds between two tries at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How a feed's measured load is judged once it reads OFF."""
+
+    grace: float = 10.0
+    """Seconds after the acknowledged off: until then load means that the feed is not off yet."""
+    residue: float = 5.0
+    """Watts: load above this, once the grace is over, is a veto: something still draws power."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The last try of a level, as this leader made it."""
+
+    at: float
+    """When it ended."""
+    wait: float
+    """Seconds until the next one."""
 
 
 @dataclass(slots=True)
@@ -37,11 +59,17 @@ class Rounds:
     """Seconds for which a feed may go on without reading OFF: the device's request time-out, twice that if it reads ON."""
     not_before: float
     """Only readings that began after this second count: the last off was acknowledged then."""
+    loads: dict[Feed, Load] = field(default_factory=dict)
+    """How the measured load of each feed is judged."""
+    acked: float = -math.inf
+    """When the last off was acknowledged: the grace for measured load counts from it."""
     next_at: float = 0.0
     pending: dict[int, Feed] = field(default_factory=dict)
     got: dict[Feed, PowerReading] = field(default_factory=dict)
     boots: dict[Feed, str] = field(default_factory=dict)
     bad_since: dict[Feed, float] = field(default_factory=dict)
+    read_off: bool = False
+    """Whether a round read OFF on every feed, whether it counted or not."""
     count: int = 0
     failure: str = ""
     """Why this level proves nothing; empty: it may still."""
@@ -80,8 +108,10 @@ class Rounds:
     def _judge(self, feed: Feed, reading: PowerReading, now: float) -> None:
         if reading.state is PowerState.OFF:
             self.bad_since.pop(feed, None)
-            if reading.watts is not None and reading.watts > LOAD_WATTS:
-                self.failure = f"{feed} reads OFF, but {reading.watts:g} W flow through it"
+            limit = self._limit(feed)
+            if self._loaded(feed, reading) and reading.began >= self.acked + limit.grace:
+                after = f"{reading.began - self.acked:.1f}s after the off (residue {limit.residue:g} W)"
+                self.failure = f"{feed} reads OFF, but {reading.watts:g} W flow through it, {after}"
             if len(self.feeds) > 1 and not reading.boot:
                 self.failure = f"{feed} has no sign of reboots: it cannot carry a level of several feeds"
             return
@@ -91,9 +121,21 @@ class Rounds:
             word = "reads ON" if reading.state is PowerState.ON else f"is UNKNOWN: {reading.detail or 'no answer'}"
             self.failure = f"{feed} {word}, {now - self.not_before:.1f}s after the off"
 
+    def _limit(self, feed: Feed) -> Load:
+        return self.loads.get(feed, Load())
+
+    def _loaded(self, feed: Feed, reading: PowerReading) -> bool:
+        """Whether load above the residue is measured. A figure that is not a number is no proof that there is none."""
+        return reading.watts is not None and not reading.watts <= self._limit(feed).residue
+
+    def _off(self, feed: Feed, reading: PowerReading) -> bool:
+        """Whether the reading proves that the feed gives no power: OFF, new enough, and no load."""
+        return reading.state is PowerState.OFF and reading.began >= self.not_before and not self._loaded(feed, reading)
+
     def _close(self) -> None:
-        """A round is complete: it counts when every reading of it is OFF, new enough, and from the same boots."""
-        off = all(r.state is PowerState.OFF and r.began >= self.not_before for r in self.got.values())
+        """A round is complete: it counts when every reading of it proves OFF, and all are from the same boots."""
+        self.read_off = self.read_off or all(r.state is PowerState.OFF for r in self.got.values())
+        off = all(self._off(feed, reading) for feed, reading in self.got.items())
         boots = {feed: reading.boot for feed, reading in self.got.items()}
         if not off:
             self.count = 0
@@ -138,8 +180,12 @@ class Campaign:
     """A disk moved before `settle` was over, and the count of stillness began again."""
     unsent: int = 0
     """How often an off of this level was not sent: its deadline came first, or its device could not be opened."""
-    failures: list[str] = field(default_factory=list)
+    failures: dict[int, str] = field(default_factory=dict)
     """Why each level that was tried proved nothing."""
+    tried: dict[int, Tried] = field(default_factory=dict)
+    """The last try of each level."""
+    retry: bool = False
+    """One level is tried again from Blocked; after it Blocked is entered again."""
     on_ops: dict[int, Feed] = field(default_factory=dict)
     on_done: set[Feed] = field(default_factory=set)
     on_at: float = -math.inf
@@ -156,8 +202,6 @@ class Campaign:
     phase: str = ""
     partner_missing: bool = False
     """Blocked because of the partner: goes on when it is able again."""
-    restarted: bool = False
-    """Whether this leader has tried from Blocked once: what it did not see itself may have changed meanwhile."""
 
     @property
     def last_ack(self) -> float:
@@ -168,6 +212,13 @@ class Campaign:
         """The durable phase changed."""
         if phase != self.phase:
             self.phase, self.phase_since = phase, now
+
+    def note_try(self, level: int, why: str, now: float) -> None:
+        """A try of a level has failed: when the next one is due, with twice the wait each time."""
+        before = self.tried.get(level)
+        wait = FIRST_RETRY if before is None else min(2 * before.wait, LAST_RETRY)
+        self.tried[level] = Tried(now, wait)
+        self.failures[level] = why
 
     def begin_level(self, level: int) -> None:
         """Another level: nothing of the one before proves anything."""

@@ -16,7 +16,7 @@ from ostkeeper.core.able import SHOT_DEADLINE, changed_device, claimed, level_fe
 from ostkeeper.core.armed import fingerprint_of
 from ostkeeper.core.campaign import Campaign, Rounds, Shot
 from ostkeeper.core.events import CutPower, Effect, PowerOn, ReadPower
-from ostkeeper.core.fencing import READ_MAX_AGE, request_timeout, shots_of
+from ostkeeper.core.fencing import READ_MAX_AGE, load_of, request_timeout, shots_of
 from ostkeeper.core.opening import draft
 from ostkeeper.core.power import Feed
 from ostkeeper.core.verdict import evidence_of, verdict_of
@@ -151,7 +151,8 @@ def _cut(
     confirm = fo.spec.policy.confirm
     if c.rounds is None:
         patience = max(request_timeout(view, feed) for feed in feeds)
-        c.rounds = Rounds(feeds, confirm.rounds, seconds(confirm.interval), patience, c.last_ack)
+        loads = {feed: load_of(fo, feed) for feed in feeds}
+        c.rounds = Rounds(feeds, confirm.rounds, seconds(confirm.interval), patience, c.last_ack, loads, c.last_ack)
     effects: list[Effect] = []
     if c.rounds.due(now):
         ops = {view.next_op(): feed for feed in feeds}

@@ -197,6 +197,8 @@ def _fencing(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     back = returned(view, fo, c, now)
     if back or aborting(view, fo):
         return [] if view.busy else abort(view, fo, c, back or RETURNED, now)
+    if status.missing and valid_answer(view, fo, now) is not None:
+        return [] if view.busy else fencing.resume(view, fo, c)
     if c.shots:
         return fencing.confirm(view, fo, c, now)
     if view.busy or fencing.too_early(view, fo, now):

@@ -8,6 +8,8 @@ after (`failover`), drills (`drill`).
 from __future__ import annotations
 
 import math
+import re
+from typing import Any
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Certificate, DiskProof, Failover, FailoverStatus, FeedProof
@@ -24,7 +26,7 @@ from ostkeeper.core.able import (
     unanswered,
     what_is_left,
 )
-from ostkeeper.core.campaign import Campaign, Rounds, Shot
+from ostkeeper.core.campaign import Campaign, Load, Rounds, Shot
 from ostkeeper.core.digest import certificate_digest
 from ostkeeper.core.events import CutPower, Effect, ReadPower
 from ostkeeper.core.power import Feed, PowerState
@@ -38,6 +40,8 @@ NONCE_PATIENCE = 15.0
 """Seconds for which the partner may take to answer the last nonce."""
 UNSENT_TRIES = 2
 """How often a level is tried again of which an off never left: its deadline passed, or its device cannot be opened."""
+TRIES_TOLD = 8
+"""Tries from Blocked that have entries of their own in the timeline; the entries of later ones replace each other."""
 LIVING = ("ReleaseOverdue", "Isolated", "Sick")
 """Verdicts about a server that lives: its heartbeat is no reason to spare it, a person has chosen."""
 
@@ -56,8 +60,7 @@ def shoot(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     feeds = level_feeds(fo, status.level)
     unusable = [reason for reason in (changed_device(view, fo, feed) for feed in feeds) if reason]
     if unusable:
-        c.failures.append(f"level {fo.spec.policy.levels[status.level].name}: {'; '.join(unusable)}")
-        return next_level(view, fo, c)
+        return next_level(view, fo, c, "; ".join(unusable), now)
     ready_at = view.led_at + SHOT_DEADLINE
     if now < ready_at:
         view.wake_by(ready_at)
@@ -119,10 +122,11 @@ def confirm(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     if now < settled and not c.recounted and moved_since_asked(view, fo, c):
         c.count_again(settled)  # a write that was queued in the array: stillness is proven after it, from the start
         return effects
-    veto = "; ".join(unsent) or rounds.failure or vetoes(view, fo, c, now)
-    if veto:
-        c.failures.append(f"level {fo.spec.policy.levels[status.level].name}: {veto}")
-        return effects + ([] if view.busy else next_level(view, fo, c))
+    veto = "; ".join(unsent) or rounds.failure or _checked(view, fo, c)
+    lives = "" if veto else vetoes(view, fo, c, now)
+    if veto or lives:
+        refuted = bool(lives) and rounds.read_off
+        return effects + ([] if view.busy else next_level(view, fo, c, veto or lives, now, refuted=refuted))
     if view.busy:
         return effects
     if status.answer == "Restart":
@@ -150,7 +154,8 @@ def _readings(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]
     feeds = level_feeds(fo, fo.status.level)
     if c.rounds is None:
         patience = max(request_timeout(view, feed) for feed in feeds)
-        c.rounds = Rounds(feeds, policy.rounds, seconds(policy.interval), patience, c.last_ack)
+        loads = {feed: load_of(fo, feed) for feed in feeds}
+        c.rounds = Rounds(feeds, policy.rounds, seconds(policy.interval), patience, c.last_ack, loads, c.last_ack)
         c.bystanders = dict.fromkeys(_bystanders(view, fo, feeds))
     if c.rounds.not_before < c.beat_at:
         c.rounds.again(c.beat_at)
@@ -162,6 +167,13 @@ def _readings(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]
     if c.rounds.next_at > now:
         view.wake_by(c.rounds.next_at)
     return effects + _look_beside(view, fo, c, now)
+
+
+def load_of(fo: Failover, feed: Feed) -> Load:
+    """How the Failover's snapshot has the feed's measured load judged."""
+    snapshots = (f for level in fo.spec.policy.levels for f in level.feeds)
+    found = next((f for f in snapshots if (f.device_name, f.outlet) == (feed.device, feed.outlet)), None)
+    return Load(seconds(found.load.grace), found.load.residue_watts) if found else Load()
 
 
 def _look_beside(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
@@ -197,16 +209,21 @@ def vetoes(view: View, fo: Failover, c: Campaign, now: float) -> str:
     late = now - c.last_ack > view.timeout() + NONCE_PATIENCE
     if asked and late and _answers(peer, dead):
         return f"{fo.spec.node} still answers on the network as boot {dead}"
-    if asked and report and report.nonce:
-        held = [a.target for a in view.held_by(fo.spec.node)]
-        if moved := moved_since_asked(view, fo, c):
-            return f"{', '.join(moved)} is still being written, as {fo.spec.partner} reads the disk"
-        fsck = [d.target for d in report.nonce.disks if d.target in held and d.state == "Fsck"]
-        if fsck:
-            return f"e2fsck holds {', '.join(fsck)}"
+    if asked and (moved := moved_since_asked(view, fo, c)):
+        return f"{', '.join(moved)} is still being written, as {fo.spec.partner} reads the disk"
     if math.isfinite(c.beat_at) and c.beat_at > c.last_ack and now - c.last_ack > 3 * view.timeout() + settle:
         return f"heartbeats of boot {dead} go on after the off"
     return ""
+
+
+def _checked(view: View, fo: Failover, c: Campaign) -> str:
+    """Which of the disks somebody checks: nothing is to be mounted beside e2fsck."""
+    report = view.report(fo.spec.partner)
+    if not (c.final_nonce and report and report.nonce and report.nonce.value == c.final_nonce):
+        return ""
+    held = [a.target for a in view.held_by(fo.spec.node)]
+    fsck = [d.target for d in report.nonce.disks if d.target in held and d.state == "Fsck"]
+    return f"e2fsck holds {', '.join(fsck)}" if fsck else ""
 
 
 def moved_since_asked(view: View, fo: Failover, c: Campaign) -> list[str]:
@@ -225,7 +242,7 @@ def _answers(peer: PeerReport | None, dead: str) -> bool:
 
 def attempt(status: FailoverStatus, c: Campaign) -> int:
     """Numbers one count at one level, and grows: agents count movement anew from the first nonce of each."""
-    return 16 * status.asked + 2 * c.level + c.recounted
+    return 16 * (status.asked + status.tries) + 2 * c.level + c.recounted
 
 
 def new_nonce(view: View) -> str:
@@ -295,7 +312,7 @@ def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     left = what_is_left(view, fo.spec.partner, [a.target for a in view.held_by(fo.spec.node)])
     still += f"; {left}" if left else ""
     message = f"{fo.spec.node} is dead: {', '.join(map(str, feeds))} read OFF in {c.rounds.count} rounds; {still}"
-    return write_failover(view, fo, message, phase="Relocating", certificate=certificate)
+    return write_failover(view, fo, message, phase="Relocating", certificate=certificate, missing=())
 
 
 def feed_proofs(feeds: tuple[Feed, ...], rounds: Rounds) -> tuple[FeedProof, ...]:
@@ -367,18 +384,44 @@ def _prove_restart(view: View, fo: Failover, c: Campaign, now: float) -> list[Ef
         )
     )
     message = f"{fo.spec.node} has no power: it keeps its targets and is switched on again"
-    return write_failover(view, fo, message, phase="PoweringOn", certificate=certificate)
+    return write_failover(view, fo, message, phase="PoweringOn", certificate=certificate, missing=())
 
 
-def next_level(view: View, fo: Failover, c: Campaign) -> list[Effect]:
-    """This level proves nothing: go on with the next, or block. What was cut stays cut."""
+def next_level(view: View, fo: Failover, c: Campaign, why: str, now: float, *, refuted: bool = False) -> list[Effect]:
+    """This level proves nothing: go on with the next, or block. What was cut stays cut.
+
+    `refuted`: it read OFF on all feeds of a server that lived. It is not tried again: its OFF would prove no more then.
+
+    Where one level was tried again from Blocked, Blocked is entered again: every level has its own wait between two tries.
+    """
     status = fo.status
     assert status is not None
+    why = f"{_of_level(fo, status.level)}{why}"
+    names = status.refuted
+    if refuted:
+        why += " although all of its feeds read OFF: it is not tried again"
+        names = (*names, fo.spec.policy.levels[status.level].name)
+    c.note_try(status.level, why, now)
     level = status.level + 1
-    if level >= len(fo.spec.policy.levels):
-        return block(view, fo, c, c.failures[-len(fo.spec.policy.levels) :])
-    message = f"{c.failures[-1]}; what is cut stays cut; next: level {fo.spec.policy.levels[level].name}"
-    return write_failover(view, fo, message, phase="Fencing", level=level, shots=shots_of(fo, status, level))
+    if c.retry or level >= len(fo.spec.policy.levels):
+        return block(view, fo, c, _why_each(fo, c), refuted=names)
+    message = f"{why}; what is cut stays cut; next: level {fo.spec.policy.levels[level].name}"
+    shots = shots_of(fo, status, level)
+    return write_failover(view, fo, message, phase="Fencing", level=level, shots=shots, refuted=names)
+
+
+def _of_level(fo: Failover, level: int) -> str:
+    return f"level {fo.spec.policy.levels[level].name}: "
+
+
+def _why_each(fo: Failover, c: Campaign) -> list[str]:
+    """Why each level proves nothing: as this leader saw it, or else as the Failover already says."""
+    assert fo.status is not None
+    found = []
+    for level in range(len(fo.spec.policy.levels)):
+        said = (m for m in fo.status.missing if m.startswith(_of_level(fo, level)))
+        found.append(c.failures.get(level) or next(said, ""))
+    return [why for why in found if why]
 
 
 def shots_of(fo: Failover, status: FailoverStatus, level: int) -> tuple[ShotRecord, ...]:
@@ -388,17 +431,37 @@ def shots_of(fo: Failover, status: FailoverStatus, level: int) -> tuple[ShotReco
     return (*status.shots, *(s for s in more if (s.device_name, s.outlet) not in known))
 
 
-def block(view: View, fo: Failover, c: Campaign, missing: list[str]) -> list[Effect]:
-    """Nothing proves the death: say what is missing, mount nothing, ask a person."""
+def block(view: View, fo: Failover, c: Campaign, missing: list[str], **more: Any) -> list[Effect]:
+    """Nothing proves the death: say what is missing, mount nothing, ask a person.
+
+    After another try of a level that changed nothing but numbers it is the same question: an answer that a person is about
+    to give to it stays valid.
+    """
     status = fo.status
     assert status is not None
-    c.poll, c.poll_base, c.restarted = {}, {}, True
-    asked = status.asked + 1
-    missing = list(dict.fromkeys(missing)) or ["no fencing level is left"]
+    c.poll, c.poll_base = {}, {}
+    missing = [m[:1024] for m in dict.fromkeys(missing)][:16] or ["no fencing level is left"]
+    same = c.retry and [*map(_numberless, missing)] == [*map(_numberless, status.missing)]
+    asked = status.asked + (not same)
     message = (
-        f"{fo.spec.node} is not proven dead: {'; '.join(missing)}. Nothing was mounted. Goes on when a device answers again; "
-        f"or make sure that it has no power, then answer ConfirmDead"
+        f"{fo.spec.node} is not proven dead: {'; '.join(missing)}. Nothing was mounted. Each level is tried again once all "
+        f"of its feeds answer; or make sure that it has no power, then answer ConfirmDead"
     )
-    update = {"missing": tuple(m[:1024] for m in missing[:16]), "asked": asked}
+    update = {"missing": tuple(missing), "asked": asked, **more}
     update["evidence"] = evidence_digest(fo.spec.evidence, asked)
-    return write_failover(view, fo, message, phase="Blocked", **update)
+    if not (same and status.tries > TRIES_TOLD):
+        return write_failover(view, fo, message, phase="Blocked", **update)
+    said = f"tried again {status.tries} times; {message}"
+    return write_failover(view, fo, said, phase="Blocked", instead_of=2, **update)
+
+
+def resume(view: View, fo: Failover, c: Campaign) -> list[Effect]:
+    """A person answers while a level is tried again: give the try up, the answer is carried out in Blocked."""
+    assert fo.status is not None
+    c.retry = True
+    return block(view, fo, c, list(fo.status.missing))
+
+
+def _numberless(sentence: str) -> str:
+    """A sentence without its numbers: how long something took, how much was measured."""
+    return re.sub(r"\d+(\.\d+)?", "#", sentence)

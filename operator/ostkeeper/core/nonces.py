@@ -17,6 +17,8 @@ from ostkeeper.core.hoststate import STALLED_AFTER, Base, Host, Question, Target
 
 PATIENCE = 1.0
 """Seconds after which a nonce is answered without the disks that do not answer: they read Unknown."""
+KEPT_ATTEMPTS = 8
+"""Attempts of one failover whose first readings are kept."""
 APART = 0.1
 """Seconds between the first and the last reading before "not moved" means something."""
 
@@ -39,8 +41,16 @@ def take_question(host: Host, now: float) -> bool:
         base = Base(now)
         if counts:
             host.bases[nonce.failover, nonce.level] = base
+            _forget_attempts(host, nonce.failover)
     host.question = Question(nonce, now, base)
     return True
+
+
+def _forget_attempts(host: Host, failover: str) -> None:
+    """Drop what belongs to the attempts of a failover that were given up long ago: while Blocked they are many."""
+    levels = sorted(level for name, level in host.bases if name == failover)
+    for level in levels[:-KEPT_ATTEMPTS]:
+        del host.bases[failover, level]
 
 
 def note_reading(host: Host, target: Target) -> None:

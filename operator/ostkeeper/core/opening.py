@@ -194,10 +194,10 @@ def snapshot(view: View, node: str, *, now_armed: bool) -> PolicySnapshot:
         feeds = []
         for feed in level.feeds:
             device = view.devices.get(feed.device_name)
-            uid, address = (device.metadata.uid, device.spec.address) if device else ("", "")
-            feeds.append(
-                FeedSnapshot(device_name=feed.device_name, outlet=feed.outlet or "", device_uid=uid, address=address)
-            )
+            seen: dict[str, Any] = {"device_name": feed.device_name, "outlet": feed.outlet or ""}
+            if device is not None:
+                seen |= {"device_uid": device.metadata.uid, "address": device.spec.address, "load": device.spec.load}
+            feeds.append(FeedSnapshot(**seen))
         levels.append(LevelSnapshot(name=level.name, feeds=tuple(feeds)))
     return PolicySnapshot(
         mode=policy.mode,
@@ -224,7 +224,7 @@ def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
     why = not_unasked(view, fo, 0.0, now)
     if not why:
         budget.take(view, fo.spec.node, fo.name)
-        update = {"evidence": digest, "asked": 1, "answer": "Failover", "answered_by": "policy"}
+        update: dict[str, Any] = {"evidence": digest, "asked": 1, "answer": "Failover", "answered_by": "policy"}
         return write_failover(view, fo, f"unasked: {sentence}", phase="Holding", **update)
     against = said_to_a_person(view, fo, why, now)
     message = f"{fo.spec.node} is {fo.spec.evidence.verdict}: {sentence}; {against}. Failover, Restart or Dismiss?"

@@ -213,8 +213,8 @@ def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
     if _asks(view, fo, now):
         question = f"{message}. Failback (to let them move) or Dismiss?"
         return write_failover(view, fo, question, phase="AwaitingApproval", evidence=digest, asked=1)
-    update = {"evidence": digest, "answer": fo.spec.type, "answered_by": "policy"}
-    return write_failover(view, fo, message, phase="Relocating", **update)
+    answer = fo.spec.type
+    return write_failover(view, fo, message, phase="Relocating", evidence=digest, answer=answer, answered_by="policy")
 
 
 def unread(view: View, node: str, now: float) -> bool:

@@ -106,6 +106,7 @@ DEVICE_SPEC = _twins(
     FenceDeviceSpec,
     lambda v, _: _one_of(v.ipmi, v.snmp_pdu, v.redfish, v.fence_agent),
     lambda v, _: seconds(v.request_timeout) >= 0.1,
+    lambda v, _: seconds(v.load.grace) <= 300,
 )
 BACKEND = _twins(Backend, lambda v, _: _one_of(v.ldiskfs, v.zfs, v.ext4))
 OST_SPEC = _twins(
@@ -256,7 +257,13 @@ def _answers_the_phase(new: Failover) -> bool:
         "AwaitingApproval": ("Failover", "Restart", "Dismiss", "Failback"),
         "Blocked": ("ConfirmDead", "Restart", "Dismiss"),
     }
-    return new.status is None or said in answers.get(new.status.phase, ())
+    phase = "Blocked" if _tried_again(new) else new.phase
+    return new.status is None or said in answers.get(phase, ())
+
+
+def _tried_again(new: Failover) -> bool:
+    """Whether a level is tried again, and Blocked's question stands; CEL: _TRIED_AGAIN."""
+    return new.phase == "Fencing" and new.status is not None and bool(new.status.missing)
 
 
 def _answers_the_type(new: Failover) -> bool:
@@ -303,7 +310,7 @@ FAILOVER = _twins(
     lambda v, _: _proves_a_level(v),
     lambda v, _: v.spec.approval is None,
     _stands,
-    lambda v, old: _is_unanswered(v, old) or v.phase in ANSWERABLE,
+    lambda v, old: _is_unanswered(v, old) or v.phase in ANSWERABLE or _tried_again(v),
     lambda v, old: _is_unanswered(v, old) or _is_of_this_evidence(v),
     lambda v, old: _is_unanswered(v, old) or _answers_the_phase(v),
     lambda v, old: _is_unanswered(v, old) or _may_confirm(v),

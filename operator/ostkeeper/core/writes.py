@@ -54,28 +54,39 @@ def assign(
     return tuple(changed)
 
 
-def write_failover(view: View, failover: Failover, message: str, *, phase: Phase, **update: Any) -> list[Effect]:
-    """Replace a Failover's status, with one more line in its timeline, and tell it as an Event when the phase changes."""
+def write_failover(
+    view: View, failover: Failover, message: str, *, phase: Phase, instead_of: int = 0, **update: Any
+) -> list[Effect]:
+    """Replace a Failover's status, with one more line in its timeline, and tell it as an Event when the phase changes.
+
+    `instead_of`: how many of the last entries the new one replaces.
+    """
     before = failover.status
     base = before or FailoverStatus(phase=phase)
     entry = TimelineEntry(time="", phase=phase, message=message[:1024])
-    timeline = (*base.timeline, entry)
+    timeline = (*base.timeline[: len(base.timeline) - instead_of], entry)
     if len(timeline) > TIMELINE:
         timeline = (timeline[0], *timeline[-TIMELINE + 1 :])
-    conditions = failover_conditions(phase, message, failover.metadata.generation)
+    asks = still_asks(failover, phase, update.get("missing", base.missing))
+    conditions = failover_conditions(phase, message, failover.metadata.generation, asks=asks)
     fields = {"phase": phase, "message": message[:4096], "timeline": timeline, "conditions": conditions}
     after = base.model_copy(update={**fields, **update, "observed_generation": failover.metadata.generation})
     op = view.busy = view.next_op()
     effects: list[Effect] = [WriteFailover(op, failover.key, failover.version, after, message)]
-    if before is None or before.phase != phase:
+    if (before is None or before.phase != phase) and not instead_of and not asks:
         kind = "Warning" if phase in ("AwaitingApproval", "Blocked", "Fencing") else "Normal"
         effects += tell(view, failover, kind, phase, message)
     return effects
 
 
-def failover_conditions(phase: Phase, message: str, generation: int) -> tuple[Condition, ...]:
+def still_asks(failover: Failover, phase: str, missing: tuple[str, ...]) -> bool:
+    """Whether a level is tried again while a person is needed: the death is not proven, and what is missing stands."""
+    return failover.spec.type == "Failover" and phase == "Fencing" and bool(missing)
+
+
+def failover_conditions(phase: Phase, message: str, generation: int, *, asks: bool = False) -> tuple[Condition, ...]:
     """Ready: it has ended well. Stalled: a person is needed. Reconciling: it is being carried out."""
-    stalled, ended = phase in ANSWERABLE, phase in TERMINAL
+    stalled, ended = phase in ANSWERABLE or asks, phase in TERMINAL
     states = {"Ready": phase == "Complete", "Reconciling": not stalled and not ended, "Stalled": stalled}
     return tuple(
         Condition(
