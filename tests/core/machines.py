@@ -143,6 +143,8 @@ class Floor:
         self.servers = {s.name: s for s in servers}
         self.devices = {d.name: d for d in devices}
         self.disks = {t: Disk(t) for t in targets}
+        self.metered = False
+        """The PDUs measure the load of their outlets."""
         self.recovery_time = 0.0
         """Seconds that clients need to reconnect to what was just mounted; 0: no Lustre, no recovery."""
         self.overlaps: list[str] = []
@@ -233,7 +235,17 @@ class Floor:
         on = self.servers[device.bmc_of].chassis if device.bmc_of else device.outlets[outlet]
         on = (on and device.fault != "lying") or device.fault == "reads-on"
         state = PowerState.ON if on else PowerState.OFF
-        return PowerReading(state, began, ended, boot=device.boot, watts=device.watts)
+        watts = self.load(device.name, outlet) if self.metered and not device.bmc_of else device.watts
+        return PowerReading(state, began, ended, boot=device.boot, watts=watts)
+
+    def load(self, device: str, outlet: str) -> float:
+        """What really flows through an outlet: a server draws 200 W, the same from each of its live feeds."""
+        total = 0.0
+        for server in self.servers.values():
+            live = [(d, o) for d, o in server.feeds if self.devices[d].outlets[o]]
+            if (device, outlet) in live and self.powered(server):
+                total += 200.0 / len(live)
+        return total
 
     def restart_device(self, device: Device, outlets_on: bool) -> None:
         """A PDU reboots; its outlets come back as they were, or on."""

@@ -278,6 +278,24 @@ def _swap(world: World, one: str, other: str) -> None:
     a.feeds, b.feeds = (b.feeds[0], *a.feeds[1:]), (a.feeds[0], *b.feeds[1:])
 
 
+def _swap_both(world: World, one: str, other: str) -> None:
+    """All cords are swapped: each server hangs on the outlets that are declared for the other one."""
+    a, b = world.floor.servers[one], world.floor.servers[other]
+    a.feeds, b.feeds = b.feeds, a.feeds
+
+
+def _meter(world: World) -> None:
+    """The PDUs measure the load of each outlet, and a probe has shown it."""
+    world.floor.metered = True
+    for name in ("left", "right"):
+        old = world.store.get(FenceDevice, name)
+        assert old.status is not None
+        feeds = tuple(
+            FeedReading(outlet=outlet, state="PoweredOn", watts=world.floor.load(name, outlet)) for outlet in ("1", "2")
+        )
+        world.store.put(old.model_copy(update={"status": old.status.model_copy(update={"feeds": feeds})}))
+
+
 def _single(world: World, name: str, place: str) -> None:
     """A server hangs on one of its feeds only: the other supply is dead."""
     server = world.floor.servers[name]
@@ -358,6 +376,8 @@ VERBS: list[tuple[str, Act]] = [
     (r"the policies (are in force|are gone)", _policies),
     (r"(\d+) other servers fall silent", _late_group),
     (r"the other servers are fresh again", _others_fresh),
+    (r"(oss\d) and (oss\d) have both cords swapped", _swap_both),
+    (r"the PDUs measure the load of their outlets", _meter),
     (r"another object claims a feed of (oss\d)", _claim),
     (r"another object claims the disk of (OST\w+)", lambda w, t: _claim_disk(w, f"scratch-{t}")),
     (r"nothing else claims it any more", _unclaim),

@@ -149,6 +149,9 @@ class DrillRequest(Model):
     """The fencing level."""
     id: Annotated[str, Field(min_length=1, max_length=63)]
     """Names this request; the result in status.wiring carries it. The same id is drilled once."""
+    accept_partner_outage: bool = False
+    """The partner may lose its power if cords are crossed. Default false: while the partner serves, a drill of outlets is
+    refused of which nothing but the cut can tell whose they are."""
 
 
 class BoardAcceptance(Model):

@@ -63,7 +63,10 @@ async def _run(arguments: argparse.Namespace) -> int:
             )
         if not arguments.really:
             return report(await read_feeds(api, pair, namespace, wanted))
-        drills = [await drill(api, arguments.pair, node, level, arguments.timeout) for node, level in wanted]
+        accept = arguments.accept_partner_outage
+        drills = [
+            await drill(api, arguments.pair, node, level, arguments.timeout, accept=accept) for node, level in wanted
+        ]
         return report_drills(drills)
     finally:
         await api.close()
@@ -111,11 +114,12 @@ async def read_feed(api: Api, namespace: str, feed: Feed) -> PowerReading:
         await driver.close()
 
 
-async def drill(api: Api, key: str, node: str, level: str, within: float) -> Wiring:
+async def drill(api: Api, key: str, node: str, level: str, within: float, *, accept: bool = False) -> Wiring:
     """Ask the leader for one drill and wait for what it found. Raises ValueError when nobody answers in time."""
     request = f"{node}-{level}-{uuid.uuid4().hex[:8]}"
     print(f"{node}: drill of level {level} ({request}): cutting power ...", flush=True)
-    spec = {"drill": {"node": node, "level": level, "id": request}}
+    asked: dict[str, object] = {"node": node, "level": level, "id": request}
+    spec = {"drill": asked | {"acceptPartnerOutage": True} if accept else asked}
     await api.patch(path(OSSPair, key), body(OSSPair, key, spec=spec), query={"fieldManager": FIELD_MANAGER})
     clock = SystemClock()
     deadline = clock.monotonic() + within

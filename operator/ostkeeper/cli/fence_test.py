@@ -16,6 +16,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--node", default="", help="only this server")
     parser.add_argument("--level", default="", help="only this fencing level")
     parser.add_argument("--really", action="store_true", help="cut real power: the server must hold no target")
+    parser.add_argument(
+        "--accept-partner-outage",
+        action="store_true",
+        help="drill outlets although crossed cords could take the partner's power",
+    )
     parser.add_argument("--timeout", type=float, default=1200.0, help="seconds to wait for one drill (default 1200)")
     parser.set_defaults(run=_run)
 

@@ -198,6 +198,12 @@ class Campaign:
     """In Blocked: what each feed read last."""
     poll_base: dict[Feed, PowerState] = field(default_factory=dict)
     """In Blocked: what each feed read when it was entered."""
+    loads: dict[Feed, float] = field(default_factory=dict)
+    """The load that each feed showed when it was looked at last, watts; only what is measured."""
+    before: dict[Feed, float] | None = None
+    """In a drill: the loads before the off of this step; None: not looked at yet."""
+    looked: bool = False
+    """In a drill: the loads after the off were looked at."""
     phase_since: float = 0.0
     phase: str = ""
     partner_missing: bool = False

@@ -1,7 +1,8 @@
 """Drills: wiring is proven, not declared.
 
 Each feed of a level alone, and the server stays up, since the others carry it; then all together, and this server's
-heartbeat stops and comes back with a new boot ID, while its partner's goes on. Only on a server without targets.
+heartbeat stops and comes back with a new boot ID, while its partner's goes on. Only on a server without targets, and it ends
+at the first sign that its partner suffers: power comes back first.
 Here: the steps of a Drill. Not here: what a proven level allows (`armed`).
 """
 
@@ -12,11 +13,13 @@ import math
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import DrillProgress, Failover, FailoverStatus
 from ostkeeper.api.osspair import Wiring
+from ostkeeper.core import drilllooks
 from ostkeeper.core.able import SHOT_DEADLINE, changed_device, claimed, level_feeds
 from ostkeeper.core.armed import fingerprint_of
 from ostkeeper.core.campaign import Campaign, Rounds, Shot
+from ostkeeper.core.ending import ON_PATIENCE
 from ostkeeper.core.events import CutPower, Effect, PowerOn, ReadPower
-from ostkeeper.core.fencing import READ_MAX_AGE, load_of, request_timeout, shots_of
+from ostkeeper.core.fencing import READ_MAX_AGE, UNSENT_TRIES, load_of, request_timeout, shots_of
 from ostkeeper.core.opening import draft
 from ostkeeper.core.power import Feed
 from ostkeeper.core.verdict import evidence_of, verdict_of
@@ -65,7 +68,7 @@ def _refusal(view: View, node: str, level: str, now: float) -> str:
         return f"{partner} is {verdict_of(view, partner, now).name}, not Healthy"
     if verdict_of(view, node, now).name != "Healthy":
         return f"{node} is {verdict_of(view, node, now).name}, not Healthy"
-    return claimed(view, node)
+    return claimed(view, node) or drilllooks.at_risk(view, node, level)
 
 
 def pending(view: View, now: float) -> bool:
@@ -130,7 +133,8 @@ def advance(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     feeds = steps(fo)[progress.step]
     if c.level != progress.step:
         c.begin_level(progress.step)
-        c.on_done, c.on_ops, c.phase_since = set(), {}, now
+        c.on_done, c.on_ops, c.phase_since, c.on_began = set(), {}, now, math.inf
+        c.before, c.loads, c.looked = None, {}, False
     view.wake_by(now + 0.1)
     if progress.back_on:
         return _back_on(view, fo, c, progress, feeds, now)
@@ -142,12 +146,19 @@ def _cut(
 ) -> list[Effect]:
     """Off, OFF in rounds, then what the heartbeats say about it."""
     if not c.shots:
-        return [] if view.busy else _shoot(view, fo, c, feeds, now)
+        if view.busy:
+            return []
+        looks = [] if _together(fo, progress) else drilllooks.before(view, fo, c, now)
+        return looks or ([] if c.poll_ops else _shoot(view, fo, c, progress, feeds, now))
     if not math.isfinite(c.last_ack):
         return []
-    if any(not shot.sent for shot in c.shots.values()):
+    unsent = [f"{feed} was not sent its off: {shot.detail}" for feed, shot in c.shots.items() if not shot.sent]
+    if unsent and c.unsent < UNSENT_TRIES:
+        c.unsent += 1
         c.begin_level(progress.step)
         return []
+    if unsent:
+        return [] if view.busy else _turn(view, fo, progress, "; ".join(unsent))
     confirm = fo.spec.policy.confirm
     if c.rounds is None:
         patience = max(request_timeout(view, feed) for feed in feeds)
@@ -161,9 +172,14 @@ def _cut(
     wrong = c.rounds.failure or _wrong(view, fo, c, progress, now)
     if wrong and not view.busy:
         return effects + _turn(view, fo, progress, wrong)
-    if c.rounds.done and _as_expected(view, fo, c, progress, now) and not view.busy:
-        return effects + _turn(view, fo, progress, "")
-    return effects
+    if not (c.rounds.done and _as_expected(view, fo, c, progress, now)) or view.busy:
+        return effects
+    if not _together(fo, progress):
+        looks = drilllooks.after(view, fo, c, now)
+        if looks or c.poll_ops:
+            return effects + looks
+        wrong = drilllooks.surprise(view, fo, c, feeds)
+    return effects + _turn(view, fo, progress, wrong)
 
 
 def _together(fo: Failover, progress: DrillProgress) -> bool:
@@ -178,6 +194,8 @@ def _wrong(view: View, fo: Failover, c: Campaign, progress: DrillProgress, now: 
         return f"{partner} fell silent when {names} was cut: the feed is not {node}'s"
     if view.boot(partner) != progress.partner_boot_id:
         return f"{partner} rebooted when {names} was cut: the feed is not {node}'s"
+    if view.heartbeats.late(partner, view.interval(), now):
+        return f"{partner} is late with its heartbeat while {names} is off, and {node} may be needed"
     if not _together(fo, progress):
         if view.heartbeats.stale_for(node) >= view.timeout() or view.boot(node) != progress.boot_id:
             return f"{node} did not survive the loss of {names} alone: its other feed does not carry it"
@@ -197,7 +215,9 @@ def _as_expected(view: View, fo: Failover, c: Campaign, progress: DrillProgress,
     return silent and view.heartbeats.stale_for(node) >= view.timeout() and view.fresh(partner, now)
 
 
-def _shoot(view: View, fo: Failover, c: Campaign, feeds: tuple[Feed, ...], now: float) -> list[Effect]:
+def _shoot(
+    view: View, fo: Failover, c: Campaign, progress: DrillProgress, feeds: tuple[Feed, ...], now: float
+) -> list[Effect]:
     why = next((why for why in (changed_device(view, fo, f) for f in feeds) if why), "") or claimed(view, fo.spec.node)
     if view.held_by(fo.spec.node):
         why = f"{fo.spec.node} was given a target meanwhile"
@@ -205,7 +225,9 @@ def _shoot(view: View, fo: Failover, c: Campaign, feeds: tuple[Feed, ...], now: 
     if partner.name not in ("Healthy", "Suspect"):
         why = why or f"{fo.spec.partner} is {partner.name}, not Healthy: {partner.sentence}"
     if why:
-        return write_failover(view, fo, why, phase="Aborted")
+        return _turn(view, fo, progress, why)
+    if partner.name == "Suspect" and view.waited(c.phase_since, now) > view.timeout() + SHOT_DEADLINE:
+        return write_failover(view, fo, f"{fo.spec.partner} is Suspect: {partner.sentence}", phase="Aborted", shots=())
     if now < view.led_at + SHOT_DEADLINE or partner.name == "Suspect":
         return []
     if not 0 <= now - c.read_began <= READ_MAX_AGE:
@@ -235,27 +257,55 @@ def _back_on(
     status = fo.status
     assert status is not None
     left = [f for f in feeds if f not in c.on_done]
+    changed = [f for f in left if changed_device(view, fo, f)]
     effects: list[Effect] = []
+    over = now - c.on_began > ON_PATIENCE or left == changed or view.board_refusal(fo.spec.node)
+    if left and over and not c.on_ops:
+        return [] if view.busy else _given_up(view, fo, left)
     if left:
         if not c.on_ops and now >= max(c.on_at + 3.0, view.led_at + SHOT_DEADLINE, c.read_began + SHOT_DEADLINE):
-            c.on_at = now
-            for feed in left:
+            c.on_at, c.on_began = now, min(c.on_began, now)
+            for feed in (f for f in left if f not in changed):
                 op = view.next_op()
                 c.on_ops[op] = feed
                 effects.append(PowerOn(op, feed, now + request_timeout(view, feed), f"{fo.name}: on again"))
         return effects
     if view.busy:
         return []
-    if status.missing:
+    needed = _needed(view, fo, progress, now)
+    if status.missing or needed:
         if not _seen_or_silent(view, fo, c):
             return []
-        return write_failover(view, fo, "; ".join(status.missing), phase="Aborted", shots=())
+        return write_failover(view, fo, "; ".join(status.missing) or needed, phase="Aborted", shots=())
     if not _together(fo, progress):
+        if view.heartbeats.stale_for(fo.spec.node) >= view.timeout() and view.waited(c.on_at, now) > view.timeout():
+            message = f"{fo.spec.node} fell silent, although {', '.join(map(str, feeds))} is on again"
+            return write_failover(view, fo, message, phase="Aborted", shots=())
         if not view.heartbeats.renewed_since(fo.spec.node, c.on_at):
             return []
         after = progress.model_copy(update={"step": progress.step + 1, "back_on": False})
         return write_failover(view, fo, f"{', '.join(map(str, feeds))} is on again", phase="Fencing", drill=after)
     return _proven(view, fo, c, progress, now)
+
+
+def _needed(view: View, fo: Failover, progress: DrillProgress, now: float) -> str:
+    """Why the drilled server may be needed, so that the drill ends with its power on."""
+    partner = fo.spec.partner
+    if view.boot(partner) != progress.partner_boot_id:
+        return f"{partner} rebooted during the drill"
+    verdict = verdict_of(view, partner, now)
+    if verdict.name in ("Healthy", "Degraded"):
+        return ""
+    return f"{partner} is {verdict.name}, and {fo.spec.node} may be needed: {verdict.sentence}"
+
+
+def _given_up(view: View, fo: Failover, left: list[Feed]) -> list[Effect]:
+    """A device does not take its order on: end all the same, and name what may be off."""
+    status = fo.status
+    assert status is not None
+    names = ", ".join(map(str, left))
+    still = f"{names} did not take the order on and may be off: look at it"
+    return write_failover(view, fo, "; ".join((*status.missing, still)), phase="Aborted", shots=())
 
 
 def _seen_or_silent(view: View, fo: Failover, c: Campaign) -> bool:

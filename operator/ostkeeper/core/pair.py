@@ -330,6 +330,8 @@ class PairMachine:
                 feed = c.poll_ops.pop(event.op)
                 c.poll[feed] = state
                 c.poll_base.setdefault(feed, state)
+                if event.reading.watts is not None:
+                    c.loads[feed] = event.reading.watts
 
 
 def _later(new: Resource, old: Resource | None) -> bool:

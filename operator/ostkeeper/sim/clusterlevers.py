@@ -166,7 +166,8 @@ def _drill(world: World, host: str) -> Undo | None:
         return None
     world.people.edit_spec(OSSPair, pair.key, maintenance=(host,))
     for place, level in enumerate(pair.fencing_of(host)):
-        request = DrillRequest(node=host, level=level.name, id=f"drill-{world.kernel.events}-{place}")
+        name = f"drill-{world.kernel.events}-{place}"
+        request = DrillRequest(node=host, level=level.name, id=name, accept_partner_outage=True)
         wait = EMPTYING + DRILLING * place
         world.kernel.after(wait, world.kernel.net, world.people.edit_if_there, OSSPair, pair.key, {"drill": request})
 
