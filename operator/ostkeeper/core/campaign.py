@@ -110,8 +110,8 @@ class Rounds:
             self.bad_since.pop(feed, None)
             limit = self._limit(feed)
             if self._loaded(feed, reading) and reading.began >= self.acked + limit.grace:
-                after = f"{reading.began - self.acked:.1f}s after the off (residue {limit.residue:g} W)"
-                self.failure = f"{feed} reads OFF, but {reading.watts:g} W flow through it, {after}"
+                since = reading.began - self.acked
+                self.failure = f"{feed} reads OFF, but {reading.watts:g} W flow through it, {since:.1f}s after the off"
             if len(self.feeds) > 1 and not reading.boot:
                 self.failure = f"{feed} has no sign of reboots: it cannot carry a level of several feeds"
             return

@@ -195,7 +195,9 @@ def _wrong(view: View, fo: Failover, c: Campaign, progress: DrillProgress, now: 
     if view.boot(partner) != progress.partner_boot_id:
         return f"{partner} rebooted when {names} was cut: the feed is not {node}'s"
     if view.heartbeats.late(partner, view.interval(), now):
-        return f"{partner} is late with its heartbeat while {names} is off, and {node} may be needed"
+        return (
+            f"{partner} is late with its heartbeat while {names} is off: the feed is not {node}'s, or {node} is needed"
+        )
     if not _together(fo, progress):
         if view.heartbeats.stale_for(node) >= view.timeout() or view.boot(node) != progress.boot_id:
             return f"{node} did not survive the loss of {names} alone: its other feed does not carry it"
