@@ -7,13 +7,14 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
 
 from api import objects as good
 from controller.parts import LEADER_LEASE, operators_api
+from middlebox import Middlebox
 from ostkeeper.controller import ears
 from ostkeeper.controller.client import Api, ApiError
 from ostkeeper.controller.clock import SystemClock
@@ -28,34 +29,6 @@ pytestmark = pytest.mark.contract
 LEASES = AGENT_LEASES
 IDLE = 16
 WITHIN = 0.5
-
-
-class Middlebox:
-    """Carries TCP connections. `forget` drops everything that is sent over those there are, and tells neither side."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._upstream = (host, port)
-        self._forgotten = 0
-        self.accepted = 0
-        self.url = ""
-
-    def forget(self) -> None:
-        self._forgotten = self.accepted
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        number = self.accepted
-        up_reader, up_writer = await asyncio.open_connection(*self._upstream)
-
-        async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            with suppress(OSError):
-                while data := await source.read(65536):
-                    if number > self._forgotten:
-                        sink.write(data)
-            if number > self._forgotten:
-                sink.close()
-
-        await asyncio.gather(carry(reader, up_writer), carry(up_reader, writer))
 
 
 @asynccontextmanager

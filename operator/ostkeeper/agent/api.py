@@ -11,6 +11,7 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -38,24 +39,40 @@ class ApiError(Exception):
         self.status = status
 
 
+@dataclass(slots=True, eq=False)
+class _Pool:
+    """Kept-alive connections."""
+
+    session: aiohttp.ClientSession
+    calls: int = 0
+    """Calls under way, watches aside."""
+    watches: list[aiohttp.ClientResponse] = field(default_factory=list)
+
+    def end_watches(self) -> None:
+        """Have the watches over it end with an error. Closing the session would leave them waiting."""
+        for response in self.watches:
+            response.content.set_exception(
+                aiohttp.ClientConnectionError("a call over these connections was not answered")
+            )
+
+
 class Api:
-    """One connection pool; an async context manager. Every call has a deadline and raises `ApiError`."""
+    """One connection pool; an async context manager. Every call has a deadline and raises `ApiError`.
+
+    A call that is not answered makes all kept-alive connections suspect: behind a load balancer or NAT that forgot them each
+    would cost another time-out, and the heartbeat with it. The calls that follow use new ones, and the watches end.
+    """
 
     def __init__(self, access: Access, user_agent: str) -> None:
         self._access = access
         self._agent = user_agent
         self._token = access.token
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: _Pool | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Api:
-        tls = self._access.tls
-        connector = aiohttp.TCPConnector(
-            ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30, ttl_dns_cache=600
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector, read_bufsize=2**18, headers={"User-Agent": self._agent}
-        )
+        self._pool = self._new_pool()
         if self._access.token_file:
             self._token = self._access.token_file.read_text("ascii").strip()
             self._reading = asyncio.create_task(self._reread_token())
@@ -66,8 +83,39 @@ class Api:
     ) -> None:
         if self._reading:
             self._reading.cancel()
-        if self._session:
-            await self._session.close()
+        if self._pool:
+            await self._pool.session.close()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _new_pool(self) -> _Pool:
+        tls = self._access.tls
+        connector = aiohttp.TCPConnector(
+            ssl=tls if tls is not None else True, limit=0, keepalive_timeout=30, ttl_dns_cache=600
+        )
+        headers = {"User-Agent": self._agent}
+        return _Pool(aiohttp.ClientSession(connector=connector, read_bufsize=2**18, headers=headers))
+
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[_Pool]:
+        """The pool for one call. One that is not answered retires it; a retired pool is closed with its last call."""
+        pool = self._pool
+        if pool is None:
+            raise RuntimeError("Api is used outside of its `async with`")
+        pool.calls += 1
+        try:
+            yield pool
+        except TimeoutError:
+            if pool is self._pool:
+                self._pool = self._new_pool()
+                pool.end_watches()
+            raise
+        finally:
+            pool.calls -= 1
+            if pool is not self._pool and not pool.calls:
+                closing = asyncio.create_task(pool.session.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
 
     async def get(self, path: str, within: float, **query: str) -> Json:
         """GET an object or a list, from the quorum."""
@@ -91,24 +139,35 @@ class Api:
         }
         limits = aiohttp.ClientTimeout(total=WATCH_SECONDS + 10, connect=5)
         with _as_api_error(f"watch {path}"):
-            async with self._open("GET", path, None, query, limits) as response:
+            pool = self._pool
+            if pool is None:
+                raise RuntimeError("Api is used outside of its `async with`")
+            async with self._open(pool, "GET", path, None, query, limits) as response:
                 await _refuse(response, f"watch {path}")
                 _keep_alive(response)
-                async for event in _lines(response):
-                    yield event
+                pool.watches.append(response)
+                try:
+                    async for event in _lines(response):
+                        yield event
+                finally:
+                    pool.watches.remove(response)
 
     def _open(
-        self, method: str, path: str, data: bytes | None, query: Mapping[str, str], limits: aiohttp.ClientTimeout
+        self,
+        pool: _Pool,
+        method: str,
+        path: str,
+        data: bytes | None,
+        query: Mapping[str, str],
+        limits: aiohttp.ClientTimeout,
     ) -> Any:
-        if self._session is None:
-            raise RuntimeError("Api is used outside of its `async with`")
         headers = {"Accept": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         if data is not None:
             headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
         url = self._access.server + path
-        return self._session.request(method, url, data=data, params=query, headers=headers, timeout=limits)
+        return pool.session.request(method, url, data=data, params=query, headers=headers, timeout=limits)
 
     async def _request(
         self,
@@ -119,8 +178,9 @@ class Api:
         query: Mapping[str, str] | None = None,
     ) -> Json:
         data = None if body is None else json.dumps(body).encode()
-        with _as_api_error(f"{method} {path}"):
-            async with self._open(method, path, data, query or {}, aiohttp.ClientTimeout(total=within)) as response:
+        limits = aiohttp.ClientTimeout(total=within)
+        with _as_api_error(f"{method} {path}"), self._call() as pool:
+            async with self._open(pool, method, path, data, query or {}, limits) as response:
                 await _refuse(response, f"{method} {path}")
                 answer: Json = json.loads(await response.read())
                 return answer
