@@ -150,7 +150,7 @@ async def test_wrong_password_is_told_and_proves_nothing(kind: str) -> None:
 async def test_outlet_that_does_not_exist_is_refused_and_unknown(kind: str) -> None:
     async with bench(kind) as one:
         reading = await one.device.read("9", soon())
-        assert reading.state is PowerState.UNKNOWN
+        assert (reading.state, reading.reason) == (PowerState.UNKNOWN, "NoSuchOutlet")
         with pytest.raises(NoSuchOutlet, match="'9'"):
             await one.device.off("9", soon())
         assert one.plane.history == []
