@@ -60,19 +60,26 @@ def _motionless(view: View, node: str) -> list[str]:
     """Targets to which nothing gets through from the living server that has them, as far as this moment shows."""
     assert view.pair is not None
     report = view.report(node)
-    odd = [d.target for d in report.disks if d.state in ("Still", "Unreadable")] if report else []
-    if not odd or report is None or not _watched(view, node):
+    if report is None:
+        return []
+    advancing = {d.target for d in report.disks if d.state == "Advancing"}
+    here = [t.target for t in report.targets if t.state in ("Mounted", "Unmounting") and t.target not in advancing]
+    if not here or not _watched(view, node):
         return []
     mine = {a.target for a in view.held_by(node)}
-    here = {t.target for t in report.targets if t.state in ("Mounted", "Unmounting")}
-    return [target for target in odd if target in mine and target in here and _nothing_written(view, node, target)]
+    return [target for target in here if target in mine and _nothing_written(view, node, target)]
 
 
 def _nothing_written(view: View, node: str, target: str) -> bool:
-    """Both sides heard: what the partner sees moving is being written, and one side alone may have lost its path."""
+    """Both sides heard: what the partner sees moving is being written, and one side alone may have lost its path.
+
+    A server whose reads never return reports Unknown. Its partner's Still is then the evidence.
+    """
     assert view.pair is not None
     own, theirs = _reads(view, node, target), _reads(view, view.pair.partner_of(node), target)
-    return (own == "Still" and theirs != "Advancing") or (own == "Unreadable" and theirs in ("Still", "Unreadable"))
+    if own == "Unreadable":
+        return theirs in ("Still", "Unreadable")
+    return (own == "Still" and theirs != "Advancing") or (own == "Unknown" and theirs == "Still")
 
 
 def _watched(view: View, node: str) -> bool:

@@ -27,6 +27,14 @@ LEFT = "cannot read its disk"
 """What is said of a target that stays in Hold because the partner of its dead server cannot read it."""
 HOT = ("Holding", "Fencing", "Relocating")
 """Phases in which nobody waits for a mirror, and every write counts."""
+PERSONS = {"Refused": "TargetRefused", "ForeignMount": "TargetForeignMount", "Failed": "TargetFailed"}
+"""States of a target that only a person ends, and the reason of the pair's Stalled for each."""
+SERVED = ("Mounted", "Recovering")
+NOT_SERVED = "NotServed"
+"""The reason of Stalled for targets that nothing under way will serve."""
+NOT_SERVED_AFTER = 120.0
+"""Seconds without service after which a person is paged: longer than any failover that needs nobody, a mount that waits for
+MMP (44 s) included."""
 
 
 def mirror(view: View, now: float) -> list[Effect]:
@@ -88,7 +96,9 @@ def pair_conditions(view: View, verdicts: dict[str, Verdict], osts: list[Said], 
     assert view.pair is not None
     generation = view.pair.metadata.generation
     epoch = regressed(view)
-    stalled, why_stalled = _stalled(view, epoch, osts, now)
+    missing = _missing(view, osts, verdicts)
+    view.unserved = {target: view.unserved.get(target, now) for target in missing}
+    stalled, why_stalled = _stalled(view, epoch, osts, missing, now)
     moving = _unconverged(view, osts)
     reasons = [*armed(view), *_budget(view)]
     ill = [f"{n} is {v.name}: {v.sentence}" for n, v in verdicts.items() if v.name != "Healthy"]
@@ -132,35 +142,107 @@ def _regressed_message(view: View, epoch: int) -> str:
     )
 
 
-def _stalled(view: View, epoch: int, osts: list[Said], now: float) -> tuple[str, str]:
-    """Reason and message when a person is needed. `epoch`: what an agent has seen above the API's."""
-    assert view.status is not None
+def _stalled(view: View, epoch: int, osts: list[Said], missing: dict[str, str], now: float) -> tuple[str, str]:
+    """Reason and message when a person is needed. `epoch`: what an agent has seen above the API's.
+
+    The first reason is the condition's; the messages of all follow, so that none hides another.
+    """
     assert view.pair is not None
+    found: list[tuple[str, str]] = []
     if epoch:
-        return REGRESSED, _regressed_message(view, epoch)
-    if view.problems:
-        return view.problems[0].reason, "; ".join(p.message for p in view.problems)
-    if view.refused:
-        return "Refused", f"the API server refused what the operator wrote: {view.refused}"
-    boards = [r for r in (view.board_refusal(n) for n in view.servers) if r]
-    if boards:
-        return "AnotherBoard", "; ".join(boards) + "; accept it with spec.acceptBoards"
+        found.append((REGRESSED, _regressed_message(view, epoch)))
     fo = view.active
     if fo is not None and fo.phase in ("AwaitingApproval", "Blocked"):
         later = held_up(view, fo, now) if fo.phase == "AwaitingApproval" else []
         after = f"; to be asked after this: {'; '.join(later)}" if later else ""
-        return fo.phase, f"{fo.name}: {fo.status.message if fo.status else ''}{after}"
+        found.append((fo.phase, f"{fo.name}: {fo.status.message if fo.status else ''}{after}"))
+    if view.problems:
+        found.append((view.problems[0].reason, "; ".join(dict.fromkeys(p.message for p in view.problems))))
+    if view.refused:
+        found.append(("Refused", f"the API server refused what the operator wrote: {view.refused}"))
+    boards = [r for r in (view.board_refusal(n) for n in view.servers) if r]
+    if boards:
+        found.append(("AnotherBoard", "; ".join(boards) + "; accept it with spec.acceptBoards"))
     if view.pair.spec.paused:
-        return "Paused", "spec.paused is set: nothing is decided, shot or moved"
+        found.append(("Paused", "spec.paused is set: nothing is decided, shot or moved"))
+    if not epoch:
+        found += _left_alone(view, osts, missing, now)
+    return (found[0][0], "; ".join(message for _, message in found)) if found else ("", "")
+
+
+def _left_alone(view: View, osts: list[Said], missing: dict[str, str], now: float) -> list[tuple[str, str]]:
+    """Targets that nothing under way will serve."""
+    assert view.status is not None
     noted = [n for n in view.status.noted if n.type == "Failover" and view.held_by(n.node)]
     if noted:
-        return "Noted", f"{noted[0].failover} ended without an act, and {noted[0].node} has not been well since"
+        said = f"{noted[0].failover} ended without an act, and {noted[0].node} has not been well since"
+        return [("Noted", said)]
     left = [
         o for o in osts if o.state == "Held" and not o.good and o.assignment and certified_dead(view, o.assignment.node)
     ]
     if left:
-        return "DiskUnread", "; ".join(f"{o.target}: {o.why}" for o in left)
-    return _homeless(view)
+        return [("DiskUnread", "; ".join(f"{o.target}: {o.why}" for o in left))]
+    homeless = _homeless(view)
+    if homeless[0]:
+        return [homeless]
+    refused = [o for o in osts if o.state in PERSONS]
+    if refused:
+        return [(PERSONS[refused[0].state], "; ".join(f"{o.target} is {o.state}: {o.why}" for o in refused))]
+    late = _not_served(view, missing, now)
+    return [late] if late[0] else []
+
+
+def _missing(view: View, osts: list[Said], verdicts: dict[str, Verdict]) -> dict[str, str]:
+    """What keeps clients from each target that is to be mounted and is not served.
+
+    A Degraded server serves what its partner sees being written. A Sick one serves nothing although it has them mounted.
+    """
+    found = {}
+    for o in osts:
+        verdict = verdicts.get(o.assignment.node) if o.assignment else None
+        if o.ost.spec.desired != "Mounted":
+            continue
+        if verdict is not None and verdict.name == "Degraded" and _written(view, o):
+            continue
+        if verdict is not None and verdict.name in ("Sick", "SharedFault"):
+            found[o.target] = f"{o.target} is on a server that cannot serve: {verdict.sentence}"
+        elif o.state not in SERVED:
+            found[o.target] = f"{o.target} is {o.state}" + (f": {o.why}" if o.why else "")
+    return found
+
+
+def _written(view: View, said: Said) -> bool:
+    """Whether the partner of the assigned server sees the target's disk being written."""
+    assert view.pair is not None
+    assert said.assignment is not None
+    disk = view.disks(view.pair.partner_of(said.assignment.node)).get(said.target)
+    return disk is not None and disk.state == "Advancing"
+
+
+def _not_served(view: View, missing: dict[str, str], now: float) -> tuple[str, str]:
+    """Targets that have not been served for NOT_SERVED_AFTER, whatever the reason: a person is paged.
+
+    A target that this condition names already stays named under a new leader, whose clocks have just started.
+    """
+    assert view.status is not None
+    before = condition_of(view.status.conditions, "Stalled")
+    named = before.message if before is not None and before.status == "True" and before.reason == NOT_SERVED else ""
+    fo = view.active
+    if fo is not None and fo.phase not in ("AwaitingApproval", "Blocked"):
+        return "", ""  # it moves them, and each of its phases has a limit
+    late = []
+    for target, why in missing.items():
+        due = view.unserved[target] + NOT_SERVED_AFTER
+        if now >= due or target in named:
+            late.append(why)
+        else:
+            view.wake_by(due)
+    if not late:
+        return "", ""
+    return (
+        NOT_SERVED,
+        f"not served, and no Failover moves it: {'; '.join(late)}. Look at the servers' verdicts in status.servers",
+    )
 
 
 def _homeless(view: View) -> tuple[str, str]:
@@ -300,7 +382,7 @@ def _ost_status(
     generation: int,
 ) -> OSTStatus:
     """The status that says this. Validated once, shared by all that say the same: models are frozen."""
-    person = state in ("Refused", "ForeignMount", "Failed") or (state == "Held" and LEFT in why)
+    person = state in PERSONS
     return OSTStatus(
         observed_generation=generation,
         target=target,

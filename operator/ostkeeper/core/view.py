@@ -152,6 +152,8 @@ class View:
     """Whether the last plan waits for the canary: it is asked for again and again, without another plan."""
     rejoin: Campaign | None = None
     """The powering on of a fenced server after its relocation."""
+    unserved: dict[str, float] = field(default_factory=dict)
+    """Since when this leader has seen a target that is to be mounted not served."""
     adopt_at: float = 0.0
     """Not before this second are the agents asked again where the targets are that could not be placed."""
     mirror_retry: dict[str, float] = field(default_factory=dict)
