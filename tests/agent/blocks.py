@@ -32,3 +32,12 @@ def with_sequence(image: Path, sequence: int) -> bytes:
     if of.metadata_checksums:
         block[1020:1024] = mmp.checksum(bytes(block), of).to_bytes(4, "little")
     return bytes(block)
+
+
+def with_mark(image: Path, node: bytes, device: bytes, sequence: int) -> bytes:
+    """The image's block as a kernel of that name leaves it, device and sequence included."""
+    block, of = bytearray(with_sequence(image, sequence)), superblock_of(image)
+    block[16:80], block[80:112] = node.ljust(64, b"\0"), device.ljust(32, b"\0")
+    if of.metadata_checksums:
+        block[1020:1024] = mmp.checksum(bytes(block), of).to_bytes(4, "little")
+    return bytes(block)

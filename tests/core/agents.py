@@ -225,7 +225,8 @@ class Agents:
         certificate = failover.status.certificate if failover and failover.status else None
         if warrant is None or certificate is None or certificate.digest != warrant.digest:
             return False
-        return certificate.clear_mmp and certificate.node == mark and grant.intent == "Serve"
+        own = any(p.target == grant.target and p.mark == p.reported == mark for p in certificate.disks)
+        return certificate.clear_mmp and own and grant.intent == "Serve"
 
     def _release(self, server: Server, grant: Assignment) -> None:
         target, mount = grant.target, server.mounts.get(grant.target)

@@ -261,6 +261,7 @@ def _certificate(world: World, moment: Moment, spec: FailoverSpec) -> Certificat
     server, partner = world.floor.servers[spec.node], world.floor.servers[spec.partner]
     assert not server.could_write, f"start: {spec.node} is {server.system}; nobody can have certified its death"
     moves = moment.answer != "Restart"
+    marks = {t: world.floor.disks[t].mark for t in spec.targets}
     reports = [world.floor.disk_report(partner, t) for t in spec.targets] if moves else []
     level = spec.policy.levels[moment.level]
     proofs = tuple(
@@ -280,7 +281,10 @@ def _certificate(world: World, moment: Moment, spec: FailoverSpec) -> Certificat
             hold_epoch=moment.hold,
             level="" if moment.word else level.name,
             feeds=() if moment.word else proofs,
-            disks=tuple(DiskProof(target=r.target, state=r.state, block=r.block, mark=r.mark) for r in reports),
+            disks=tuple(
+                DiskProof(target=r.target, state=r.state, block=r.block, mark=marks[r.target], reported=marks[r.target])
+                for r in reports
+            ),
             nonce="t0-3" if moves else "",
             clear_mmp=spec.policy.clear_mmp and moves and not moment.word,
             confirmed_by=moment.word or None,

@@ -32,6 +32,8 @@ class Disk:
     target: str
     dirty: bool = False
     mark: str = ""
+    third_host: bool = False
+    """A host that is none of the pair has it mounted, and writes its block."""
     moved_at: float = -1000.0
     """When its block was last written."""
 
@@ -114,6 +116,8 @@ class Server:
     reported: OSSStatus | None = None
     reported_at: float = -1000.0
     errors: bool = False
+    marks_unread: bool = False
+    """Its agent has not read back the marks of its mounts yet."""
     hazards: tuple[str, ...] = ()
     refusal: str = ""
     stops: int = 0
@@ -264,6 +268,9 @@ class Floor:
             for target, mount in server.mounts.items():
                 if mount.done:
                     self.disks[target].moved_at = self.clock.now
+        for disk in self.disks.values():
+            if disk.third_host:
+                disk.moved_at = self.clock.now
 
     def writers(self, target: str) -> list[str]:
         """Servers that could write to a target now."""
@@ -337,8 +344,9 @@ class Floor:
         recovery = ""
         if self.recovery_time and mount.done:
             recovery = "COMPLETE" if self.clock.now >= mount.done_at + self.recovery_time else "RECOVERING"
+        mark = server.name if mount.done and not server.marks_unread else ""
         return TargetReport(
-            target=target, state=state, epoch=mount.epoch, child=child, errors=errors, recovery=recovery
+            target=target, state=state, epoch=mount.epoch, mark=mark, child=child, errors=errors, recovery=recovery
         )
 
     def answer(self, server: Server, value: str, failover: str, level: int, seen_at: float) -> NonceAnswer:

@@ -449,6 +449,11 @@ BROKEN: dict[str, list[Callable[[], object]]] = {
         lambda: clearing(confirmedBy="ann"),
         lambda: clearing(disks=[{"target": rig.T, "state": "Still", "block": "d-other", "mark": rig.THEIRS}]),
         lambda: clearing(disks=[{"target": rig.T, "state": "Clean", "block": "d-still", "mark": rig.THEIRS}]),
+        lambda: clearing(disks=[{"target": rig.T, "state": "Still", "block": "d-still", "mark": rig.THEIRS}]),
+        lambda: clearing(
+            disks=[{"target": rig.T, "state": "Still", "block": "d-still", "mark": rig.THEIRS, "reported": "x"}]
+        ),
+        lambda: clearing(bootID=""),
     ],
     "unmount-unasked": [lambda: unmount_but(served_elsewhere), lambda: unmount_but(seen_higher)],
     "unmount-of-foreign": [lambda: unmount_but(forget), lambda: unmount_but(mount_point="/mnt/other")],

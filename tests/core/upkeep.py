@@ -43,6 +43,22 @@ def _checked(world: World, target: str) -> None:
     world.floor.disks[f"scratch-{target}"].dirty = False
 
 
+def _third_host(world: World, target: str, does: str) -> None:
+    """A host that is none of the pair writes its own mark into the block, and goes on writing, or does not."""
+    disk = world.floor.disks[f"scratch-{target}"]
+    disk.dirty, disk.mark, disk.moved_at = True, "rescue-host", world.now
+    disk.third_host = does == "keeps writing to it"
+
+
+def _third_host_gone(world: World, target: str) -> None:
+    disk = world.floor.disks[f"scratch-{target}"]
+    disk.dirty, disk.third_host = False, False
+
+
+def _marks_unread(world: World, server: str) -> None:
+    world.floor.servers[server].marks_unread = True
+
+
 def _cords(world: World, server: str, state: str) -> None:
     """Its cords and its button, by hand: nobody has asked the operator."""
     floor = world.floor
@@ -79,6 +95,9 @@ VERBS: list[tuple[str, Act]] = [
     (r"the mount of (OST\w+) on (oss\d) (succeeds|fails)", _child_ends),
     (r"an admin unmounts (OST\w+) on (oss\d)", _hand_unmount),
     (r"an admin runs e2fsck on (OST\w+)", _checked),
+    (r"a third host mounts (OST\w+) and (keeps writing to it|dies)", _third_host),
+    (r"(oss\d) has not read back the marks of its mounts", _marks_unread),
+    (r"the third host unmounts (OST\w+)", _third_host_gone),
     (r"an admin pulls (oss\d)'s cords", lambda w, n: _cords(w, n, "off")),
     (r"an admin switches (oss\d) on", lambda w, n: _cords(w, n, "on")),
     (r"clients need ([\d.]+)s to reconnect", _recovery),

@@ -64,7 +64,7 @@ def certificate(target: str = T, node: str = "oss2", **more: Any) -> Certificate
         "holdEpoch": 5,
         "level": "bmc",
         "feeds": [{"deviceName": "bmc", "state": "PoweredOff", "reads": 3}],
-        "disks": [{"target": target, "state": "Still", "block": "d-still", "mark": THEIRS}],
+        "disks": [{"target": target, "state": "Still", "block": "d-still", "mark": THEIRS, "reported": THEIRS}],
         "clearMMP": True,
     }
     return Certificate.model_validate(body | more)

@@ -130,7 +130,9 @@ def test_block_that_moves_while_its_stillness_is_awaited_leaves_no_record_behind
 
 def test_agent_that_did_not_see_the_off_counts_from_the_warrant() -> None:
     held = certificate()
-    rig = Rig(grants=[grant("Serve", 6, **certified(held))], disk=STILL, failovers=[failover(held)]).start()
+    partner = oss("oss2", bootID=DEAD_BOOT, targets=[{"target": T, "state": "Mounted", "mark": THEIRS}])
+    rig = Rig(grants=[grant("Serve", 6, **certified(held))], disk=STILL, partner=partner, failovers=[failover(held)])
+    rig.start()
     assert not rig.all(ev.Mount)
     while not rig.all(ev.Mount):
         rig.wait(0.1)
@@ -152,7 +154,14 @@ def test_stillness_counts_from_the_last_level_only() -> None:
 NOT_CLEARED: dict[str, Certificate] = {
     "not-allowed": certificate(clearMMP=False),
     "confirmed-by-a-person": certificate(clearMMP=False, feeds=[], confirmedBy="alice"),
-    "another-block": certificate(disks=[{"target": T, "state": "Still", "block": "d-else", "mark": THEIRS}]),
+    "another-block": certificate(
+        disks=[{"target": T, "state": "Still", "block": "d-else", "mark": THEIRS, "reported": THEIRS}]
+    ),
+    "no-mark-reported": certificate(disks=[{"target": T, "state": "Still", "block": "d-still", "mark": THEIRS}]),
+    "another-mark-reported": certificate(
+        disks=[{"target": T, "state": "Still", "block": "d-still", "mark": THEIRS, "reported": "kernel/loop9"}]
+    ),
+    "no-boot-known": certificate(bootID=""),
 }
 
 
@@ -162,6 +171,47 @@ def test_mount_waits_as_the_kernel_does(case: str) -> None:
     rig.wait(3)
     relocated(rig, NOT_CLEARED[case])
     assert rig.one(ev.Mount).clear is False
+
+
+PARTNERS = {
+    "reports-another-mark": oss("oss2", bootID=DEAD_BOOT, targets=[{"target": T, "state": "Mounted", "mark": "other"}]),
+    "reports-no-mark": oss("oss2", bootID=DEAD_BOOT, targets=[{"target": T, "state": "Mounted"}]),
+    "reports-no-target": oss("oss2", bootID=DEAD_BOOT),
+    "is-not-there": None,
+}
+
+
+@pytest.mark.parametrize("case", PARTNERS)
+def test_mmp_is_not_cleared_if_the_dead_servers_own_report_denies_the_certificates_mark(case: str) -> None:
+    rig = suspected()
+    rig.wait(3)
+    rig.partner = PARTNERS[case]
+    relocated(rig)
+    assert rig.one(ev.Mount).clear is False
+
+
+def test_mmp_is_cleared_on_the_certificates_word_once_the_dead_server_has_booted_again() -> None:
+    rig = suspected()
+    rig.wait(3)
+    rig.partner = oss("oss2", bootID="later", targets=[{"target": T, "state": "Unmounted"}])
+    relocated(rig)
+    assert rig.one(ev.Mount).clear is True
+
+
+LONG = "n" * 64
+
+
+@pytest.mark.parametrize(("written", "cleared"), [("loop2", True), ("loop3", False)])
+def test_marks_are_compared_whole(written: str, cleared: bool) -> None:
+    mine = f"{LONG}/loop2"
+    partner = oss("oss2", bootID=DEAD_BOOT, targets=[{"target": T, "state": "Mounted", "mark": mine}])
+    block = STILL._replace(mark=f"{LONG}/{written}")
+    rig = Rig(grants=[grant("Hold", 5, "oss2")], disk=block, partner=partner).start()
+    rig.change(nonce={"value": "n1", "failover": "pair-a-4", "level": 0, "open": True})
+    rig.wait(3)
+    proof = {"target": T, "state": "Still", "block": "d-still", "mark": block.mark, "reported": mine}
+    relocated(rig, certificate(disks=[proof]))
+    assert rig.one(ev.Mount).clear is cleared
 
 
 def test_own_dead_boot_is_never_cleared_after_a_restart() -> None:

@@ -116,7 +116,8 @@ class Floor:
         proofs = []
         for target in targets:
             probe = self.disks[target].probe(target, now, now, now)
-            proofs.append(DiskProof(target=target, state="Still", block=probe.block_digest, mark=str(probe.mark)))
+            mark = str(probe.mark)
+            proofs.append(DiskProof(target=target, state="Still", block=probe.block_digest, mark=mark, reported=mark))
         feed = {"deviceName": "bmc", "state": "PoweredOff", "reads": 3}
         body = {"node": node, "bootID": f"{node}-boot-1", "holdEpoch": status.epoch, "level": "bmc", "feeds": [feed]}
         held = Certificate.model_validate(body | {"disks": [p.wire() for p in proofs], "clearMMP": True})

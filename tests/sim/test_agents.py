@@ -14,7 +14,7 @@ pytestmark = pytest.mark.sim
 def test_agents_at_rest_report_what_is_mounted_and_go_on() -> None:
     floor = Floor().run(30.0)
     assert (floor.state("oss1"), floor.state("oss2"), floor.state("oss2", OTHER)) == ("Mounted", "Unmounted", "Mounted")
-    assert floor.report("oss1").mark == "oss1/dm-0"
+    assert floor.report("oss1").mark == str(floor.hosts["oss1"].mark(T)) == f"{'oss1':.<64}/dm-0"
     seen = {disk.target: disk.state for disk in floor.status("oss2").disks}
     assert seen == {T: "Advancing", OTHER: "Advancing"}
     assert floor.status("oss1").peer.state == "Answering"

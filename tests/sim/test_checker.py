@@ -7,7 +7,7 @@ import pytest
 from ostkeeper.api.failover import Certificate, Failover, FeedProof
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
-from ostkeeper.core.diskview import MmpState
+from ostkeeper.core.diskview import Mark, MmpState
 from ostkeeper.core.power import Feed, PowerState
 from ostkeeper.sim.config import NAMESPACE, Config, objects_of
 from ostkeeper.sim.faults import Fault
@@ -183,13 +183,20 @@ def test_decision_while_more_servers_are_late_than_the_fuse_lets_pass_is_seen(wo
 
 
 def test_clearing_under_a_writer_and_under_e2fsck_is_seen(world: World) -> None:
-    world.checker.clears("oss2", T, MmpState.FSCK, stale=True)
+    world.checker.clears("oss2", T, MmpState.FSCK, world.hosts["oss1"].mark(T), stale=True)
     assert seen(world) == [
         "MMP cleared under a writer",
         "MMP cleared under e2fsck",
         "MMP cleared over a stale page cache",
         "MMP cleared uncertified",
     ]
+
+
+def test_clearing_over_a_third_hosts_mark_and_mounting_beside_it_are_seen(world: World) -> None:
+    world.checker.clears("oss2", T, MmpState.SEQUENCE, Mark("oss1", "sdq"), stale=False)
+    world.checker.beside_a_third_host("oss2", T)
+    assert "MMP cleared over a third host's mark" in seen(world)
+    assert "mounted beside a third host" in seen(world)
 
 
 def test_machine_that_is_stopped_for_nothing_is_seen(world: World) -> None:

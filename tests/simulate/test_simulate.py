@@ -132,7 +132,7 @@ def test_every_single_fault_of_a_site_gets_its_row_and_the_same_with_the_servers
     todo = [job for job in fmea.jobs(mine) if len(job.faults) == 1]
     rows = [row for job in todo for row in fmea.play(job, CALM)]
     by_fault = {row.faults[0]: row for row in rows}
-    assert len(by_fault) == len(rows) == len(fmea.faults_of(mine.pairs[0], mine.devices))
+    assert len(by_fault) == len(rows) == len(fmea.faults_of(mine.pairs[0], mine.devices, mine.osts))
     assert by_fault["host oss1 dies"].ok
     assert by_fault["host oss2 dies"].decided == "the operator"
     assert by_fault["bmc-oss2 silent"].decided == "nobody had to"

@@ -260,7 +260,7 @@ class Agent:
         if self._store is None:
             return ev.Stored(asked.op, False, "the store cannot be trusted")
         try:
-            records = {target: _to_store(record) if record else None for target, record in asked.mounts.items()}
+            records = {target: to_store(record) if record else None for target, record in asked.mounts.items()}
             await self._store.remember(asked.cluster, asked.epochs, records)
         except StoreError as error:
             return ev.Stored(asked.op, False, str(error))
@@ -326,8 +326,11 @@ def remembered(state: State) -> ev.Remembered:
     )
 
 
-def _to_store(record: ev.Mounted) -> MountRecord:
-    """MMP's device name has no slash (kernel bdevname: `!` stands for it), so the last one separates."""
+def to_store(record: ev.Mounted) -> MountRecord:
+    """A mount record as the store keeps it.
+
+    MMP's device name has no slash (kernel bdevname: `!` stands for it), so the last one separates.
+    """
     node, _, device = record.mark.rpartition("/")
     mark = Mark(node, device) if record.mark else None
     return MountRecord(record.disk, record.boot_id, record.epoch, "adopted" if record.adopted else "mounted", mark)

@@ -9,7 +9,7 @@ from pydantic import Field
 from ostkeeper.api import rules as cel
 from ostkeeper.api.common import AGE_COLUMN, Column, Conditions, Duration, Model, Resource, Rule
 from ostkeeper.api.fencedevice import Load, Name
-from ostkeeper.api.oss import Text, Word
+from ostkeeper.api.oss import Mark, Text, Word
 from ostkeeper.api.osspair import Confirm, Mode
 
 Phase = Literal[
@@ -168,8 +168,13 @@ class DiskProof(Model):
     """Still, Clean or Fsck. Unreadable and Advancing are never part of a certificate."""
     block: Word = ""
     """SHA-256 of the MMP block; what is cleared must be byte-identical."""
-    mark: Word = ""
-    """The mark in the block."""
+    mark: Mark = ""
+    """The mark in the block: MMP's node and device name, whole."""
+    reported: Mark = ""
+    """The mark that the dead server itself reported for its mount in the boot that is dead; empty if it reported none.
+    MMP may be cleared only where it equals `mark`; any other block is mounted after the kernel's own wait."""
+    hazard: Text = ""
+    """Why `mark` is not known to be the dead server's: another host may have written to this LUN. Empty: no hazard."""
 
 
 class Certificate(Model):

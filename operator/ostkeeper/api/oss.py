@@ -12,6 +12,8 @@ from ostkeeper.api.fencedevice import Name
 
 Word = Annotated[str, Field(max_length=64)]
 Text = Annotated[str, Field(max_length=1024)]
+Mark = Annotated[str, Field(max_length=385)]
+"""Node and device name in an MMP block, whole: 64 and 32 bytes and a slash. A byte that is no UTF-8 takes four characters."""
 
 
 class PairRef(Model):
@@ -54,7 +56,7 @@ class TargetReport(Model):
     """The file system or the device reported errors: it cannot serve."""
     epoch: int = 0
     """The epoch of the grant that the mount, or the mount in flight, rests on; 0 for what was found mounted."""
-    mark: Word = ""
+    mark: Mark = ""
     """MMP's node and device name, as the mounting agent read it back; empty when not mounted here."""
     child: bool = False
     """A mount, umount or clear of this target may still be running here."""
@@ -79,7 +81,7 @@ class DiskReport(Model):
     """The Lustre target name."""
     state: Literal["Clean", "Advancing", "Still", "Fsck", "Unreadable", "Unknown"]
     """Advancing: the sequence moved. Still: an ordinary sequence, unmoved for twice its update interval."""
-    mark: Word = ""
+    mark: Mark = ""
     """Who wrote the block: MMP's node and device name."""
     block: Word = ""
     """SHA-256 of the MMP block as read, given for Still only (the block that a certificate may have cleared)."""

@@ -14,6 +14,7 @@ from ostkeeper.core.able import changed_device, claimed, level_feeds, partner_un
 from ostkeeper.core.campaign import FIRST_RETRY, Campaign
 from ostkeeper.core.ending import abort, aborting, dismissal, returned, valid_answer, why_aborting
 from ostkeeper.core.events import Effect, ReadPower
+from ostkeeper.core.marks import with_hazards
 from ostkeeper.core.power import PowerState
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import write_failover
@@ -107,6 +108,7 @@ def _confirm_dead(view: View, fo: Failover, c: Campaign, approval: Approval, now
     )
     certificate = fencing.seal(dead)
     message = f"{approval.by} confirmed that {fo.spec.node} has no power: {approval.note or 'no reason given'}"
+    message = with_hazards(message, disks)
     return write_failover(view, fo, message, phase="Relocating", certificate=certificate, answered_by=approval.by)
 
 

@@ -29,6 +29,7 @@ from ostkeeper.core.able import (
 from ostkeeper.core.campaign import Campaign, Load, Rounds, Shot
 from ostkeeper.core.digest import certificate_digest
 from ostkeeper.core.events import CutPower, Effect, ReadPower
+from ostkeeper.core.marks import disk_proof, with_hazards
 from ostkeeper.core.power import Feed, PowerState
 from ostkeeper.core.verdict import evidence_digest
 from ostkeeper.core.view import View
@@ -312,6 +313,7 @@ def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     left = what_is_left(view, fo.spec.partner, [a.target for a in view.held_by(fo.spec.node)])
     still += f"; {left}" if left else ""
     message = f"{fo.spec.node} is dead: {', '.join(map(str, feeds))} read OFF in {c.rounds.count} rounds; {still}"
+    message = with_hazards(message, disks)
     return write_failover(view, fo, message, phase="Relocating", certificate=certificate, missing=())
 
 
@@ -355,7 +357,7 @@ def disk_proofs(view: View, fo: Failover, c: Campaign, now: float) -> tuple[tupl
             continue
         if disk is None or disk.state not in ("Still", "Clean"):
             return (), f"{target} is {disk.state if disk else 'not read'} for {fo.spec.partner}"
-        proofs.append(DiskProof(target=target, state=disk.state, block=disk.block, mark=disk.mark))
+        proofs.append(disk_proof(view, fo, disk))
     in_service = view.in_service(held)
     if not any(proof.target in in_service for proof in proofs):
         return (), f"{fo.spec.partner} cannot read {', '.join(in_service)}"

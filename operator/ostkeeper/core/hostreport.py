@@ -48,7 +48,7 @@ def _target(host: Host, target: Target) -> TargetReport:
         any(mount.read_only for mount in target.mounts),
         _errors(target),
         _epoch(host, target),
-        record.mark[:64] if record else "",
+        record.mark if record else "",
         target.child,
         target.released,
         said[0][:64],

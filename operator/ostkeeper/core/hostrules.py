@@ -92,6 +92,9 @@ def clear_uncertified(o: MountOrder) -> str:
     proof = next((d for d in c.disks if d.target == o.target.name), None)
     if proof is None or proof.state != "Still" or not proof.block or proof.block != o.order.digest:
         return f"{o.target.name}: not the certified block"
+    mark = o.target.reading.mark if o.target.reading else ""
+    if not c.boot_id or not proof.reported or proof.mark != proof.reported or proof.mark != mark:
+        return f"{o.target.name}: {mark} is no mark that {c.node} reported in boot {c.boot_id}"
     still = o.target.reading is not None and o.target.reading.activity == "Still"
     return "" if still else f"{o.target.name}: it does not stand still"
 

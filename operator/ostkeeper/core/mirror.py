@@ -19,6 +19,7 @@ from ostkeeper.core.adoption import REGRESSED, regressed
 from ostkeeper.core.armed import armed, unread_disks
 from ostkeeper.core.due import held_up
 from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST
+from ostkeeper.core.marks import mark_hazard
 from ostkeeper.core.verdict import Verdict, certified_dead, verdict_of
 from ostkeeper.core.view import Shown, View
 from ostkeeper.core.writes import write_pair
@@ -317,7 +318,8 @@ def _state(view: View, said: Said, living: tuple[str, ...]) -> tuple[str, str]:
     if assignment.intent == "Release":
         gone = mine.state == "Unmounted" and mine.released is not None and mine.released.epoch == assignment.epoch
         return ("Unmounted", "") if gone else ("Releasing", mine.message)
-    return _serving(mine, assignment)
+    state, why = _serving(mine, assignment)
+    return state, "; ".join(filter(None, (why, mark_hazard(view, assignment))))
 
 
 def _left_in_hold(view: View, said: Said, assignment: Assignment) -> tuple[str, str]:

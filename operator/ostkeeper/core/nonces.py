@@ -136,7 +136,7 @@ def disk_report(target: Target, now: float) -> DiskReport:
     stalled = now - reading.began > STALLED_AFTER
     state = "Unreadable" if stalled or not reading.ok else reading.activity
     block = reading.digest if state == "Still" else ""
-    return _disk_report(target.name, state, reading.mark[:64], block, reading.uuid)
+    return _disk_report(target.name, state, reading.mark, block, reading.uuid)
 
 
 @lru_cache(maxsize=4096)

@@ -308,6 +308,8 @@ def clearing(host: Host, target: Target, grant: Assignment, now: float) -> Clear
         return Clearing(False, why="the certificate does not allow it")
     if proof is None or proof.state != "Still" or not proof.block or proof.block != reading.digest:
         return Clearing(False, why="the block is not the certified one")
+    if why := _not_the_dead_servers(host, target, certificate, proof):
+        return Clearing(False, why=why)
     if target.unclearable == reading.digest:
         return Clearing(False, why="it could not be cleared before")
     needed = _STILL_AFTER * reading.update_interval
@@ -315,6 +317,24 @@ def clearing(host: Host, target: Target, grant: Assignment, now: float) -> Clear
     if reading.began - began >= needed:
         return Clearing(True, why=f"certified by {warrant.failover}, unmoved for {reading.began - began:.1f}s since")
     return Clearing(False, began + needed, f"it is cleared once it has not moved for {needed:g}s")
+
+
+def _not_the_dead_servers(host: Host, target: Target, certificate: Certificate, proof: DiskProof) -> str:
+    """Why the block's mark is not known to be the dead server's own; empty: that server reported it in the boot that died.
+
+    The certificate holds what the server had reported. While the server's OSS still tells of that boot, it is compared too.
+    """
+    mark, status = target.reading.mark if target.reading else "", host.partner.status if host.partner else None
+    if not certificate.boot_id or not proof.reported:
+        return f"{certificate.node} reported no mark of its own for the boot that is dead"
+    if not mark == proof.mark == proof.reported:
+        return f"the block carries the mark {mark}, and {certificate.node} reported {proof.reported}"
+    if status is None:
+        return f"the OSS of {certificate.node} cannot be read"
+    theirs = host.partner_target(target.name)
+    if status.boot_id == certificate.boot_id and (theirs is None or theirs.mark != mark):
+        return f"the block carries the mark {mark}, and the OSS of {certificate.node} says {theirs.mark if theirs else ''!r}"
+    return ""
 
 
 def _counting_since(host: Host, failover: str, now: float) -> float:

@@ -147,7 +147,8 @@ class MountAct(Act):
         host, now = self.run.host, self.run.kernel.now
         if host.sees(self.target):
             disk = host.disk(self.target)
-            self.run.world.checker.clears(host.name, self.target, disk.block(now)[0], stale=disk.stale(host.name))
+            state, _, mark = disk.block(now)
+            self.run.world.checker.clears(host.name, self.target, state, mark, stale=disk.stale(host.name))
             disk.write(MmpState.CLEAN, now)
 
     def clear(self) -> None:

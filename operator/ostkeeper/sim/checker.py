@@ -19,7 +19,7 @@ from ostkeeper.api.failover import Certificate, Failover
 from ostkeeper.api.oss import OSS, OSSStatus
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.core.claims import pair_key
-from ostkeeper.core.diskview import MmpState
+from ostkeeper.core.diskview import Mark, MmpState
 from ostkeeper.core.hostgate import BROKEN
 from ostkeeper.core.invariants import InvariantBroken
 from ostkeeper.core.power import Feed, PowerState
@@ -35,11 +35,17 @@ class Truth(Protocol):
     name: str
     boot: str
     """The boot that runs, or is frozen; empty: it has no power, or no system was started since."""
+    targets: tuple[str, ...]
+    """Those whose disks it sees."""
     boot_began: float
     """When that boot began, true seconds."""
 
     def could_write(self, target: str) -> bool:
         """It has begun to mount the target, or has it mounted, in the boot that runs."""
+        ...
+
+    def mark(self, target: str) -> Mark:
+        """What its kernel writes into the target's MMP block."""
         ...
 
     def by_hand(self, target: str) -> bool:
@@ -109,8 +115,11 @@ class Checker:
                     "mounted twice", f"{target}: {host} begins to mount it, and {other.name} could still write to it"
                 )
 
-    def clears(self, host: str, target: str, state: MmpState, *, stale: bool) -> None:
-        """An agent writes CLEAN over the block of a target, in which there was this; `stale`: its kernel has an old copy."""
+    def clears(self, host: str, target: str, state: MmpState, mark: Mark, *, stale: bool) -> None:
+        """An agent writes CLEAN over a target's block, in which there was this; `stale`: its kernel has an old copy."""
+        partners = [other for other in self.hosts.values() if other.name != host and target in other.targets]
+        if mark not in [partner.mark(target) for partner in partners]:
+            self.broken("MMP cleared over a third host's mark", f"{target}: by {host}, of {mark}")
         for other in self.hosts.values():
             if other.name != host and other.could_write(target):
                 self.broken(
@@ -122,6 +131,10 @@ class Checker:
             self.broken("MMP cleared over a stale page cache", f"{target}: by {host}")
         if self.permits is not None:
             self.permits.clears(host, target)
+
+    def beside_a_third_host(self, host: str, target: str) -> None:
+        """A server has mounted a target that a host outside of the site has mounted, too."""
+        self.broken("mounted beside a third host", f"{target}: by {host}")
 
     def late_write(self, target: str, writer: str, mounted_on: str) -> None:
         """The array lands a write of a server on a disk that another has mounted since."""

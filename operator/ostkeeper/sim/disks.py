@@ -14,6 +14,8 @@ from random import Random
 from ostkeeper.core.diskview import Mark, MmpState, Probe
 
 NO_MARK = Mark("", "")
+THIRD_HOST = "a third host"
+"""Name of a writer that is none of the site's servers."""
 
 
 class Writer:
@@ -55,6 +57,11 @@ class Disk:
         """The kernel has flagged errors in the super block."""
         self._raw_of: tuple[MmpState, int, Mark] | None = None
         self._raw = b""
+
+    @property
+    def third_host(self) -> Writer | None:
+        """A host that is none of the site's servers, and has it mounted."""
+        return next((writer for writer in self.writers if writer.host == THIRD_HOST), None)
 
     # --- reading
 

@@ -41,6 +41,8 @@ WEIGHTS: dict[str, int] = {
     "umounts-hang": 3,
     "hand-mount": 2,
     "e2fsck": 3,
+    "third-host": 2,
+    "third-host-dies": 3,
     "cut": 14,
     "cut-one-way": 5,
     "device-silent": 6,
@@ -73,6 +75,7 @@ WEIGHTS: dict[str, int] = {
     "delete": 3,
     "drill": 4,
 }
+THIRD_HOSTS = ("third-host", "third-host-dies")
 BLINDING = frozenset({"device-lying", "cords-swapped"})
 """A feed that reads OFF while its server has power."""
 FREEZING = frozenset(
@@ -80,6 +83,7 @@ FREEZING = frozenset(
         "host-hangs", "host-panics", "host-dies", "disks-stall", "disks-lost", "mounts-slow", "mounts-hang", "mounts-fail",
         "disk-gone", "host-reboots", "host-on-by-hand", "host-off-by-hand", "site-dark", "host-loses-power", "hand-mount", "delete",
         "edit", "etcd-restored", "drill", "umounts-hang", "answers", "host-other-board", "disk-errors",
+        *THIRD_HOSTS,
     }
 )  # fmt: skip
 """What keeps a server that has power from writing to what it holds, now or soon: not beside a liar."""
@@ -88,7 +92,7 @@ FORGETTING = frozenset({"agent-forgets", "agent-corrupt", "host-other-board"})
 FROZEN = frozenset(
     {"host-hangs", "host-panics", "disks-stall", "disks-lost", "disk-gone", "disk-errors", "mounts-slow", "mounts-hang"}
 )
-"""What lets an owner's MMP stand still: not beside somebody who mounts by hand."""
+"""What lets an owner's MMP stand still: not beside somebody who mounts by hand, or from a third host."""
 ANSWERS = ("Failover", "Failover", "Failover", "Restart", "Dismiss", "ConfirmDead", "Failback")
 EDITS = (
     "{pair}.mode=Observe",
@@ -144,7 +148,7 @@ def fits(kind: str, beside: Iterable[str]) -> bool:
 def _excludes(kind: str, other: str) -> bool:
     if kind in BLINDING:
         return other in FREEZING or other in BLINDING
-    if kind in ("hand-mount", "e2fsck"):
+    if kind in ("hand-mount", "e2fsck", *THIRD_HOSTS):
         return other in FROZEN
     return kind == "etcd-restored" and (other in FORGETTING or other == "etcd-restored")
 

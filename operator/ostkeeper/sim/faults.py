@@ -10,8 +10,8 @@ Outside of the fault model, because no operator could see it; no seeded run comb
   what lies about it is caught by whatever moves, and here nothing does.
 * A person's ConfirmDead for a server that has power, under the same circumstances. The word stands in for the power
   reading; the disk, the heartbeat and the network still veto it, as far as they can move.
-* A person who mounts, or runs e2fsck, by hand, past the agent, while the owner's MMP stands still. The kernel's own MMP is
-  all there is then.
+* A person who mounts, or runs e2fsck, by hand, past the agent, or a third host that mounts, while the owner's MMP stands
+  still. The kernel's own MMP is all there is then.
 * etcd restored from a backup while an agent has lost its state file, too: then nobody knows of the higher epoch.
 * An array that lands writes later than `settle`; clocks that run wrong by over half a percent.
 """
@@ -100,6 +100,11 @@ _KINDS = (
     Kind("umounts-hang", "unmounts on {host} hang", True, "unmounts on {host} go on"),
     Kind("hand-mount", "somebody mounts {target} on {host}", True, "somebody unmounts {target} on {host}"),
     Kind("e2fsck", "somebody runs e2fsck on {target} on {host}", True, "e2fsck of {target} on {host} ends"),
+    # a host that is none of the pair, and sees its LUNs
+    Kind("third-host", "a third host mounts {target}", True, "the third host unmounts {target}"),
+    Kind(
+        "third-host-dies", "a third host mounts {target} and dies", True, "somebody runs e2fsck on {target} after that"
+    ),
     # network
     Kind("cut", "{a} is cut off from {b}", True, "{a} reaches {b} again"),
     Kind("cut-one-way", "{a} is not heard by {b}", True, "{a} is heard by {b} again"),

@@ -23,6 +23,7 @@ from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.core.claims import pair_key
 from ostkeeper.sim.config import Settings, Site
+from ostkeeper.sim.draw import THIRD_HOSTS
 from ostkeeper.sim.faults import Fault
 from ostkeeper.sim.narrate import Night
 from ostkeeper.sim.night import simulate
@@ -177,7 +178,7 @@ def _why(night: Night) -> str:
 # --- which faults there are
 
 
-def faults_of(pair: OSSPair, devices: Iterable[FenceDevice], osts: Iterable[OST] = ()) -> tuple[Fault, ...]:
+def faults_of(pair: OSSPair, devices: Iterable[FenceDevice], osts: tuple[OST, ...] = ()) -> tuple[Fault, ...]:
     """Every single fault of one pair, its devices and what all share. What hides comes first, what hurts later.
 
     A LUN is lost on the server that does not serve it.
@@ -189,6 +190,8 @@ def faults_of(pair: OSSPair, devices: Iterable[FenceDevice], osts: Iterable[OST]
     found += [Fault("cut", HIDDEN, None, (server, "api")) for server in pair.servers]
     found += [Fault("cut", HIDDEN, None, (first, second))]
     found += [Fault(kind, HIDDEN, None, (device.name,)) for kind in DEVICE_KINDS for device in devices]
+    first_of = {ost.spec.home_node: ost.target for ost in sorted(osts, key=lambda o: o.spec.index, reverse=True)}
+    found += [Fault(kind, HIDDEN, None, (first_of[s],)) for kind in THIRD_HOSTS for s in pair.servers if s in first_of]
     return (*found, *(Fault(kind, HIDDEN) for kind in SITE_KINDS))
 
 
@@ -198,8 +201,11 @@ def possible(one: Fault, other: Fault) -> bool:
         return False
     if one.kind.startswith("device") and other.kind.startswith("device") and one.args == other.args:
         return False
+    kinds = {one.kind, other.kind}
+    if kinds & set(THIRD_HOSTS) and kinds & set(BLIND):
+        return False
     lies = [fault for fault in (one, other) if fault.kind == "device-lying"]
-    return not (lies and {one.kind, other.kind} & set(BLIND))
+    return not (lies and kinds & set(BLIND))
 
 
 _ENDS = ("host-dies", "host-loses-power")

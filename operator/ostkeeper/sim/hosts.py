@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from ostkeeper.core.diskview import Mark, MmpState, Probe
 from ostkeeper.core.hostevents import Mounted, Remembered
-from ostkeeper.sim.disks import Disk
+from ostkeeper.sim.disks import THIRD_HOST, Disk
 from ostkeeper.sim.kernel import Actor
 from ostkeeper.sim.mounttable import KernelMount, MountTable, News, World
 
@@ -141,8 +141,8 @@ class Host:
         return self.actor.clock(self._world.kernel.now)
 
     def mark(self, target: str) -> Mark:
-        """What this server's kernel writes into the block of a target."""
-        return Mark(self.name, f"dm-{self.targets.index(target)}")
+        """What this server's kernel writes into the block of a target. The node name fills its field: 64 characters."""
+        return Mark(self.name.ljust(64, "."), f"dm-{self.targets.index(target)}")
 
     def hear(self, of: News) -> None:
         """Let the agent know."""
@@ -197,7 +197,7 @@ class Host:
         if disk.generation == generation and self._world.kernel.random.random() < 0.3:
             disk.write(MmpState.SEQUENCE, now, mark)
         for writer in disk.writers:
-            if writer.host != self.name:
+            if writer.host not in (self.name, THIRD_HOST):
                 self._world.checker.late_write(disk.target, self.name, writer.host)
 
     def _begin_boot(self) -> None:

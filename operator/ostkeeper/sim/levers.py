@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from ostkeeper.core.diskview import MmpState
+from ostkeeper.core.diskview import Mark, MmpState
 from ostkeeper.sim.clusterlevers import CLUSTER, Undo
+from ostkeeper.sim.disks import THIRD_HOST
 from ostkeeper.sim.hosts import Memory
 from ostkeeper.sim.network import API, EVERYONE
 
@@ -203,6 +204,42 @@ def _e2fsck(world: World, target: str, host: str) -> Undo:
     return ended
 
 
+def _third_host(*, dies: bool) -> Callable[[World, str], Undo]:
+    """A host outside of the site that sees the LUN mounts it once nobody writes to it, past what stands still in MMP.
+
+    It runs a copy of a server's system disk: the node name in its mark is that server's, the device is another.
+    """
+
+    def lever(world: World, target: str) -> Undo:
+        disk, trying = world.disks[target], [True]
+        owner = next(host for host in world.hosts.values() if target in host.targets)
+        mark = Mark(owner.mark(target).node, "sdq")
+
+        def attempt() -> None:
+            free = not any(writer.running for writer in disk.writers)
+            if not trying or not free or disk.block(world.kernel.now)[0] is MmpState.FSCK:
+                if trying:
+                    world.kernel.after(1.0, world.kernel.net, attempt)
+                return
+            trying.clear()
+            writer = disk.start(THIRD_HOST, mark, world.kernel.now)
+            if dies:
+                disk.end(writer, world.kernel.now, clean=False)
+
+        def gone() -> None:
+            trying.clear()
+            writer = disk.third_host
+            if writer is not None:
+                disk.end(writer, world.kernel.now, clean=True)
+            elif disk.block(world.kernel.now)[::2] == (MmpState.SEQUENCE, mark):
+                disk.write(MmpState.CLEAN, world.kernel.now)  # somebody has found what it left, and checked it
+
+        attempt()
+        return gone
+
+    return lever
+
+
 def _nobody(why: str) -> None:
     """Whom it is told."""
 
@@ -284,6 +321,8 @@ LEVERS: Mapping[str, Callable[..., Undo | None]] = {
     "umounts-hang": _umounts_hang,
     "hand-mount": _hand_mount,
     "e2fsck": _e2fsck,
+    "third-host": _third_host(dies=False),
+    "third-host-dies": _third_host(dies=True),
     "cut": _cut,
     "cut-one-way": _cut_one_way,
     "device-silent": _device(silent=True),

@@ -29,6 +29,10 @@ class Watcher(Protocol):
         """From now on it could."""
         ...
 
+    def beside_a_third_host(self, host: str, target: str) -> None:
+        """It has mounted what a host outside of the site has mounted, too."""
+        ...
+
     def late_write(self, target: str, writer: str, mounted_on: str) -> None:
         """A write of one lands on what another has mounted."""
         ...
@@ -227,6 +231,8 @@ class MountTable:
         if not self._host.sees(mount.target) or disk.block(kernel.now) != seen:
             self._fail(mount, ended, "ActiveElsewhere" if self._host.sees(mount.target) else "DeviceUnreadable")
             return
+        if disk.third_host is not None:
+            self._world.checker.beside_a_third_host(self._host.name, mount.target)
         mount.done = True
         mount.writer = disk.start(self._host.name, self._host.mark(mount.target), kernel.now)
         self._host.say(f"has mounted {mount.target}")

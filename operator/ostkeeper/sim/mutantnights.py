@@ -211,6 +211,14 @@ def checked_by_hand(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     )
 
 
+def third_host_comes(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server dies; a host outside of the site mounts what it left behind, and dies, too."""
+    return Config(levels="bmc"), (
+        Fault("host-dies", 1.0, 90.0, ("oss1",)),
+        Fault("third-host-dies", _at(random, 3.0, 8.0), 80.0, ("scratch-OST0000",)),
+    )
+
+
 def cannot_let_go(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     """One of its two targets hangs as it is unmounted; a person has the server shot, whose BMC does nothing."""
     return Config(levels="bmc", targets=3), (

@@ -188,6 +188,16 @@ MUTANTS: dict[str, Mutant] = {
     "clears-uncertified": Mutant(
         "MMP is cleared though the policy says Wait", nights.waits, ((permission, "clearing", broken.clear_always),)
     ),
+    "clears-any-mark": Mutant(
+        "MMP is cleared whoever wrote the block",
+        nights.third_host_comes,
+        ((permission, "_not_the_dead_servers", broken.always("")),),
+    ),
+    "cuts-marks": Mutant(
+        "64 characters of two marks are compared, and not the device",
+        nights.third_host_comes,
+        ((permission, "_not_the_dead_servers", broken.cuts_marks),),
+    ),
     "mounts-unflushed": Mutant(
         "what is cached is not flushed", nights.dies, ((MountAct, "flush_cache", broken.no_flush),)
     ),

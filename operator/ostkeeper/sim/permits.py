@@ -121,5 +121,8 @@ class Permits:
 
 def _allows(certificate: Certificate, server: str, target: str) -> bool:
     whole = certificate.clear_mmp and bool(certificate.feeds) and certificate.confirmed_by is None
-    still = any(proof.target == target and proof.state == "Still" for proof in certificate.disks)
+    still = any(
+        proof.target == target and proof.state == "Still" and proof.mark == proof.reported != ""
+        for proof in certificate.disks
+    )
     return whole and still and certificate.node != server

@@ -56,8 +56,11 @@ class MmpBlock:
 
 
 def _text(raw: bytes) -> str:
-    """A fixed field of the block; the kernel fills it without a final NUL if the name is that long."""
-    return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    """A fixed field of the block; the kernel fills it without a final NUL if the name is that long.
+
+    Bytes that are no UTF-8 are escaped, not replaced: two names that differ stay different.
+    """
+    return raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
 
 
 def _state(sequence: int) -> MmpState:
