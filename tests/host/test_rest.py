@@ -89,7 +89,6 @@ def _never(*_: object) -> float:
     [
         ("_under_way", _nothing),
         ("ages_at", _never),
-        ("lapses_at", _never),
         ("_reading", _nothing),
         ("_object", _nothing),
         ("_table", _nothing),
@@ -99,3 +98,24 @@ def test_skipping_too_much_is_found(name: str, broken: Callable[..., object], mo
     monkeypatch.setattr(agents, "HostMachine", Twins)
     monkeypatch.setattr(hostsigns, name, broken)
     assert "AssertionError" in (_differ(1, 41))
+
+
+def _lease_runs_out_while_a_mount_is_refused() -> None:
+    """The refusal that is reported changes with the lease, and no event tells of that."""
+    rig = Rig(disk=STILL._replace(activity="Fsck", ordinary=False))
+    rig.machine = Twins(rig.machine.host.server, rig.stored)
+    rig.start()
+    assert rig.target().reason == "FsckRuns"
+    rig.leased = False
+    rig.wait(30.0, 0.5)
+    assert rig.target().reason == "LeaseNotHeld"
+
+
+def test_lease_that_runs_out_while_a_mount_is_refused_is_noticed() -> None:
+    _lease_runs_out_while_a_mount_is_refused()
+
+
+def test_lease_that_runs_out_is_missed_if_lapses_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hostsigns, "lapses_at", _never)
+    with pytest.raises(AssertionError):
+        _lease_runs_out_while_a_mount_is_refused()
