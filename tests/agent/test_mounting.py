@@ -35,7 +35,8 @@ async def mount_failure(backend: Backend, locks: Locks, mount_point: Path, *opti
 
 
 async def unmount_failure(backend: Backend, locks: Locks, mount_point: Path) -> Failure | None:
-    child = await backend.unmount(locks.take(TARGET), mount_point)
+    mount = next(entry for entry in backend.mounts(read_mounts()) if entry.mount_point == str(mount_point))
+    child = await backend.unmount(locks.take(TARGET), mount)
     return backend.unmount_failure(await child.wait())
 
 

@@ -62,7 +62,9 @@ async def test_mount_is_seen_before_the_act_ends(shared_disk: SharedDisk, tmp_pa
         ended = await acts.mount(on.shelf, await on.order())
         assert ended.ok, ended
         assert [mount.mount_point for mount in on.mounts] == [str(shared_disk.oss1.mount_point)]
-        gone = await acts.unmount(on.shelf, ev.Unmount(2, T, str(shared_disk.oss1.mount_point), "a test"))
+        gone = await acts.unmount(
+            on.shelf, ev.Unmount(2, T, str(shared_disk.oss1.mount_point), "a test", on.mounts[0].mount_id)
+        )
         assert gone.ok, gone
         assert not on.mounts
         check = await acts.check_release(on.shelf, ev.CheckRelease(3, T))

@@ -456,7 +456,11 @@ BROKEN: dict[str, list[Callable[[], object]]] = {
         lambda: clearing(bootID=""),
     ],
     "unmount-unasked": [lambda: unmount_but(served_elsewhere), lambda: unmount_but(seen_higher)],
-    "unmount-of-foreign": [lambda: unmount_but(forget), lambda: unmount_but(mount_point="/mnt/other")],
+    "unmount-of-foreign": [
+        lambda: unmount_but(forget),
+        lambda: unmount_but(mount_point="/mnt/other"),
+        lambda: unmount_but(mount_id=8),
+    ],
     "memory-goes-back": [lambda: memory(epochs={rig.UUID: 2}), lambda: memory(cluster="another")],
     "mount-forgotten": [
         lambda: memory(mounts={rig.T: None}),

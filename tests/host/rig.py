@@ -263,4 +263,4 @@ def holding(boot: str = BOOT, epoch: int = 3, mark: str = MINE, seen: Iterable[i
     return ev.Remembered({CLUSTER: {UUID: top}}, {T: record(boot, epoch, mark)})
 
 
-HERE: dict[str, tuple[ev.MountFact, ...]] = {T: (ev.MountFact(f"/mnt/{T}"),)}
+HERE: dict[str, tuple[ev.MountFact, ...]] = {T: (ev.MountFact(f"/mnt/{T}", mount_id=7),)}

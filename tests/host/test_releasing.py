@@ -269,3 +269,21 @@ def test_mount_made_by_hand_under_an_old_adoption_stays_foreign(own: dict[str, o
 def test_mounts_of_an_earlier_boot_are_not_taken_for_own_ones() -> None:
     rig = Rig(stored=holding(OLD_BOOT), mounts=dict(HERE), disk=OWN, osts=[ost()]).start()
     assert rig.target().state == "ForeignMount"
+
+
+def test_unmount_names_the_mount_that_was_seen_and_is_refused_of_another() -> None:
+    rig = serving()
+    rig.change(grant("Release", 4))
+    assert rig.one(ev.Unmount).mount_id == HERE[T][0].mount_id != 0
+
+
+def test_mount_over_ours_is_reported_and_the_release_is_not() -> None:
+    rig = serving()
+    rig.change(grant("Release", 4))
+    why = f"{T}: umount: /mnt/{T}: mounted over: adminfs (tmpfs) is mounted on top of it; unmount that first"
+    rig.step(ev.UnmountEnded(rig.one(ev.Unmount).op, T, False, "MountedOver", why))
+    told = rig.target()
+    assert (told.state, told.reason, told.message) == ("Unmounting", "MountedOver", why)
+    assert told.released is None
+    rig.wait(5)
+    assert len(rig.all(ev.Unmount)) > 1, "it is tried again"

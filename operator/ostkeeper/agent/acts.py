@@ -16,6 +16,7 @@ from pathlib import Path
 from ostkeeper.agent.backends.base import ClearRefusedError, DiskError
 from ostkeeper.agent.disks import Disk, Shelf
 from ostkeeper.agent.locks import LockHeldError, TargetLock
+from ostkeeper.agent.mounts import MountEntry
 from ostkeeper.core import hostevents as ev
 from ostkeeper.core.diskview import MmpState, Probe
 
@@ -99,12 +100,12 @@ async def _read(disk: Disk) -> Probe:
 
 
 async def unmount(shelf: Shelf, order: ev.Unmount) -> ev.UnmountEnded:
-    """A plain umount; wait for its end."""
+    """A plain umount of the mount that the order names, and of nothing else on its path; wait for its end."""
     shelf.in_hand.add(order.target)
     try:
         disk, lock = _disk(shelf, order.target), _lock(shelf, order.target, "umount")
         try:
-            child = await disk.backend.unmount(lock, Path(order.mount_point))
+            child = await disk.backend.unmount(lock, _mounted(disk, order))
         except DiskError as error:
             lock.release()
             raise ActError(error.reason, str(error)) from error
@@ -118,6 +119,16 @@ async def unmount(shelf: Shelf, order: ev.Unmount) -> ev.UnmountEnded:
         shelf.in_hand.discard(order.target)
     shelf.look_at_mounts()
     return ended
+
+
+def _mounted(disk: Disk, order: ev.Unmount) -> MountEntry:
+    """The mount that the order names, as it was last seen on this disk."""
+    for entry in disk.seen:
+        if (entry.mount_id, entry.mount_point) == (order.mount_id, order.mount_point):
+            return entry
+    raise DiskError(
+        "NotMounted", f"{order.target}: mount {order.mount_id} on {order.mount_point} is not there any more"
+    )
 
 
 async def check_release(shelf: Shelf, order: ev.CheckRelease) -> ev.ReleaseChecked:
@@ -137,7 +148,9 @@ async def check_release(shelf: Shelf, order: ev.CheckRelease) -> ev.ReleaseCheck
         shelf.in_hand.discard(order.target)
         shelf.look_at_mounts()
     state = check.probe.state.value if check.probe.state else check.probe.error
-    why = f"{order.target}: {'free' if check.exclusive else 'still held by a mount of this kernel'}, MMP reads {state}"
+    places = ", ".join(entry.mount_point for entry in disk.seen)
+    held = f"still mounted on {places}" if places else "still held by a mount of this kernel"
+    why = f"{order.target}: {'free' if check.exclusive else held}, MMP reads {state}"
     return ev.ReleaseChecked(order.op, order.target, check.exclusive, check.clean, "" if check.clean else why)
 
 

@@ -126,7 +126,7 @@ class Shelf:
         for disk in self._disks.values():
             self._find(disk, table)
             if disk.seen:
-                facts = (ev.MountFact(entry.mount_point, entry.read_only) for entry in disk.seen)
+                facts = (ev.MountFact(entry.mount_point, entry.read_only, entry.mount_id) for entry in disk.seen)
                 found[disk.ref.target] = tuple(dict.fromkeys(facts))
             top = mounts.at(table, disk.ref.mount_point)
             if top and top not in disk.seen:
@@ -134,7 +134,7 @@ class Shelf:
         for ref in self._refused.values():
             entry = mounts.at(table, ref.mount_point)
             if entry:
-                found[ref.target] = (ev.MountFact(entry.mount_point, entry.read_only),)
+                found[ref.target] = (ev.MountFact(entry.mount_point, entry.read_only, entry.mount_id),)
         looked_for = tuple(ref.target for ref in self.refs())
         self._mounts_said = self._say(ev.MountsSeen(found, obstacles, looked_for), self._mounts_said)
 

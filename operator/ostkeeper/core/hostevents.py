@@ -75,6 +75,8 @@ class MountFact:
 
     mount_point: str
     read_only: bool = False
+    mount_id: int = 0
+    """The kernel's ID of this mount, from the mount table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +361,8 @@ class Unmount:
     target: str
     mount_point: str
     why: str
+    mount_id: int = 0
+    """The mount that is ours: nothing else on that path is unmounted."""
 
 
 @dataclass(frozen=True, slots=True)

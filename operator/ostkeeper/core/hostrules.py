@@ -108,10 +108,10 @@ def unmount_unasked(o: UnmountOrder) -> str:
 
 
 def unmount_of_foreign(o: UnmountOrder) -> str:
-    """Mounted by hand, or not at this place."""
+    """Mounted by hand, or not this mount at this place."""
     record = o.host.records.get(o.target.name)
     ours = record is not None and record.boot_id == o.host.server.boot_id
-    here = any(m.mount_point == o.order.mount_point for m in o.target.mounts)
+    here = any((m.mount_point, m.mount_id) == (o.order.mount_point, o.order.mount_id) for m in o.target.mounts)
     return "" if ours and here else f"{o.target.name} at {o.order.mount_point}"
 
 

@@ -200,10 +200,11 @@ def _release(turn: Turn, target: Target, grant: Assignment) -> None:
     if target.mounts and host.record(target.name) is None:
         return
     target.op, target.busy_epoch = turn.next_op(), grant.epoch
-    if any(mount.mount_point == ost.spec.mount_point for mount in target.mounts):
+    mine = next((mount for mount in target.mounts if mount.mount_point == ost.spec.mount_point), None)
+    if mine is not None:
         target.busy = "unmount"
         why = f"Release at epoch {grant.epoch}"
-        turn.effects.append(ev.Unmount(target.op, target.name, ost.spec.mount_point, why))
+        turn.effects.append(ev.Unmount(target.op, target.name, mine.mount_point, why, mine.mount_id))
     else:
         target.busy = "check"
         turn.effects.append(ev.CheckRelease(target.op, target.name))

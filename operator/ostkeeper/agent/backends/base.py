@@ -145,8 +145,11 @@ class Backend(Protocol):
         """
         ...
 
-    async def unmount(self, lock: TargetLock, mount_point: Path) -> Child:
-        """Start a plain umount, never forced, never lazy. Otherwise as `mount`."""
+    async def unmount(self, lock: TargetLock, mount: MountEntry) -> Child:
+        """Start a plain umount of this mount, never forced, never lazy, by its ID and device. Otherwise as `mount`.
+
+        It fails, and nothing is unmounted, where the path shows another mount or something is mounted on top.
+        """
         ...
 
     def mount_failure(self, ended: ChildExit) -> Failure | None:

@@ -11,11 +11,12 @@ import errno
 import math
 import os
 import stat
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ostkeeper.agent import mounts
+from ostkeeper.agent import mounts, unmount_child
 from ostkeeper.agent.backends import direct, mmp
 from ostkeeper.agent.backends.base import DiskError, DiskReader, Failure, ReleaseCheck
 from ostkeeper.agent.backends.mmp import MmpBlock, MmpError
@@ -46,11 +47,15 @@ _MOUNT_SAYS = (
 )
 """What util-linux's mount(8) prints, in the C locale, for the errno of the kernel; its exit code is 32 for them all."""
 _UMOUNT_SAYS = (
-    ("target is busy", "MountPointBusy"),
+    ("mounted over", "MountedOver"),
+    ("another mount was put on top", "MountedOver"),
+    ("Device or resource busy", "MountPointBusy"),
     ("not mounted", "NotMounted"),
-    ("no mount point specified", "NotMounted"),
-    ("must be superuser", "NotPermitted"),
+    ("Invalid argument", "NotMounted"),
+    ("No such file or directory", "NotMounted"),
+    ("Operation not permitted", "NotPermitted"),
 )
+"""What `unmount_child` prints: its own refusals, and the errno of umount(2)."""
 
 
 class Ext4Reader:
@@ -181,9 +186,9 @@ class Ext4Backend:
             raise
         return await self._start("mount", argv, lock, mount_point, until)
 
-    async def unmount(self, lock: TargetLock, mount_point: Path) -> Child:
+    async def unmount(self, lock: TargetLock, mount: MountEntry) -> Child:
         """See `Backend`."""
-        return await self._start("umount", ["umount", str(mount_point)], lock, None, math.inf)
+        return await self._start("umount", unmount_command(mount), lock, None, math.inf)
 
     def mount_failure(self, ended: ChildExit) -> Failure | None:
         """See `Backend`. Busy after a long wait is `ActiveElsewhere`: the kernel saw the MMP sequence move."""
@@ -254,6 +259,12 @@ def mount_command(device: str, mount_point: Path, options: Sequence[str]) -> lis
         if why:
             raise DiskError("MountOptionRefused", f"{device}: option {option!r} is refused: {why}; remove it")
     return ["mount", "-t", "ext4", "-o", ",".join(options) or "rw", device, str(mount_point)]
+
+
+def unmount_command(mount: MountEntry) -> list[str]:
+    """The child that unmounts this mount and no other (see `unmount_child`)."""
+    device = f"{mount.device_number[0]}:{mount.device_number[1]}"
+    return [sys.executable, "-I", "-S", unmount_child.__file__, str(mount.mount_id), device, mount.mount_point]
 
 
 def _unreadable(device: str, consequence: str, error: OSError) -> DiskError:
