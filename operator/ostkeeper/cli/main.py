@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-COMMANDS = ("operator", "agent", "fence_test", "simulate", "testbed")
+COMMANDS = ("operator", "agent", "fence_test", "clear_fsck", "simulate", "testbed")
 """Modules of this package that register a sub-command."""
 
 

@@ -132,20 +132,23 @@ def read_block(descriptor: int, of: Superblock, known: MmpBlock | None = None) -
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def clear(device: str, expected: bytes, wanted: Callable[[], bool] = lambda: True) -> None:
+def clear(
+    device: str, expected: bytes, wanted: Callable[[], bool] = lambda: True, over: MmpState = MmpState.SEQUENCE
+) -> None:
     """Write CLEAN into the MMP block of `device` if it is, re-read just now, byte for byte `expected`. Blocks.
 
     Holds the device with O_EXCL throughout, flushes its cache before it reads, writes nothing but that one block, and
-    reads it back. `wanted` is asked last before the write. Does nothing if `expected` is
-    CLEAN already. Raises `ClearRefusedError` (nothing was written), `ClearUncertainError` (the write or the reading back
-    failed), `DiskError` (the device could not be opened, flushed or read; nothing was written).
+    reads it back. `wanted` is asked last before the write. Does nothing if `expected` is CLEAN already. FSCK is cleared
+    only for `fsckmark`, which says so in `over`. Raises `ClearRefusedError` (nothing was written), `ClearUncertainError`
+    (the write or the reading back failed), `DiskError` (the device could not be opened, flushed or read; nothing was
+    written).
     """
     try:
         descriptor = direct.open_direct(device, write=True, exclusive=True)
     except OSError as error:
         raise _cannot_open(device, error) from error
     try:
-        of, block = _certified(device, descriptor, expected)
+        of, block = _certified(device, descriptor, expected, over)
         if block.state is MmpState.CLEAN:
             return
         if not wanted():
@@ -165,7 +168,7 @@ def _cannot_open(device: str, error: OSError) -> DiskError:
     return DiskError("DeviceUnreadable", f"{device}: MMP was not cleared: {error}")
 
 
-def _certified(device: str, descriptor: int, expected: bytes) -> tuple[Superblock, MmpBlock]:
+def _certified(device: str, descriptor: int, expected: bytes, over: MmpState) -> tuple[Superblock, MmpBlock]:
     """The block as it is now, if it is exactly the certified one and may be cleared."""
     try:
         direct.flush(descriptor)
@@ -183,7 +186,7 @@ def _certified(device: str, descriptor: int, expected: bytes) -> tuple[Superbloc
             f"{device}: MMP was not cleared: its block is not the certified one any more (now {block.state}, sequence "
             f"0x{block.sequence:08x} by {block.mark}): somebody writes to it",
         )
-    if block.state is MmpState.FSCK:
+    if block.state is MmpState.FSCK and over is not MmpState.FSCK:
         raise ClearRefusedError(
             "FsckRunning", f"{device}: MMP was not cleared: e2fsck holds it ({block.mark}); it decides by itself"
         )
