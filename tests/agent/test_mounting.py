@@ -203,7 +203,18 @@ async def test_foreign_mount_is_found_by_device_number_wherever_it_is(
 
 @pytest.mark.scenario
 @pytest.mark.parametrize(
-    "options", [["ro"], ["noatime,ro"], ["loop=/dev/loop9"], ["remount"], ["offset=4096"], ["bind"]]
+    "options",
+    [
+        ["ro"],
+        ["noatime,ro"],
+        ["loop=/dev/loop9"],
+        ["remount"],
+        ["offset=4096"],
+        ["bind"],
+        ["noload"],
+        ["sb=8193"],
+        ["nobarrier"],
+    ],
 )
 def test_option_that_would_mount_past_mmp_is_refused(options: list[str]) -> None:
     with pytest.raises(DiskError) as told:

@@ -119,7 +119,11 @@ class Floor:
     async def certify(self, epoch: int, proof: Json) -> Json:
         """A Failover of oss2 with a death certificate over the disk as `proof` has it; the warrant that names it."""
         spec = {"pairName": "pair-a", "epoch": epoch, "type": "Failover", "node": "oss2", "partner": "oss1"}
-        spec |= {"targets": [TARGET], "evidence": {"verdict": "Failed", "sentence": "a test"}, "policy": POLICY}
+        spec |= {
+            "targets": [TARGET],
+            "evidence": {"verdict": "Failed", "sentence": "a test", "bootID": DEAD_BOOT},
+            "policy": POLICY,
+        }
         await self._create("failovers", "Failover", f"pair-a-{epoch}", spec)
         feed = {"deviceName": "bmc-oss2", "state": "PoweredOff", "reads": 3}
         body: Json = {"node": "oss2", "bootID": DEAD_BOOT, "holdEpoch": epoch + 1, "level": "bmc", "feeds": [feed]}
@@ -131,7 +135,7 @@ class Floor:
             await self.admin.patch(path, {"status": {"phase": phase, "holdEpoch": epoch + 1}})
         written = certificate.wire() | {"digest": digest}
         await self.admin.patch(path, {"status": {"phase": "Relocating", "certificate": written}})
-        return {"certificate": {"failover": f"pair-a-{epoch}", "digest": digest}}
+        return {"certificate": {"failover": f"pair-a-{epoch}", "digest": digest, "node": "oss2"}}
 
     @contextlib.asynccontextmanager
     async def agent(self, stop_command: str = "") -> AsyncIterator[asyncio.Task[None]]:

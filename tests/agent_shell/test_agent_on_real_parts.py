@@ -79,7 +79,7 @@ async def test_certificate_clears_mmp_and_the_mount_does_not_wait_as_the_kernel_
         disk = (await made.answered("n1"))["disks"][0]
         proof = {key: disk[key] for key in ("target", "state", "block", "mark")}
         warrant = await made.certify(2, proof)
-        await made.assign(3, "Hold", node="oss2")
+        await made.assign(3, "Hold", node="oss2", activeFailover="pair-a-2")
         began = time.monotonic()
         await made.assign(4, "Serve", node="oss1", warrant=warrant)
         target = await made.reported("Mounted")
@@ -114,7 +114,7 @@ async def test_machine_stops_without_unmounting_when_its_target_is_served_elsewh
     async with floor(plane, shared_disk, tmp_path) as made, made.agent():
         await made.assign(1, "Serve")
         await made.reported("Mounted")
-        await made.assign(3, "Serve", node="oss2", warrant={"adopted": {"nonce": "another"}})
+        await made.assign(3, "Serve", node="oss2", warrant={"adopted": {"nonce": "another"}}, adopted=3)
         await wait_for_async(lambda: made.stopped, 15.0, "the machine is stopped")
         assert made.mount_point.is_mount()
 

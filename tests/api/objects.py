@@ -72,12 +72,12 @@ def failover(name: str = "pair-a-7", type_: str = "Failover") -> Json:
     pair_name, _, epoch = name.rpartition("-")
     levels = [{"name": "bmc", "feeds": [{"deviceName": "bmc-oss1", "outlet": ""}]}]
     policy = {
-        "mode": "Manual", "armed": True, "levels": levels, "confirm": {"rounds": 3, "interval": "500ms", "settle": "2s"},
+        "mode": "Automatic", "armed": True, "levels": levels, "confirm": {"rounds": 3, "interval": "500ms", "settle": "2s"},
         "clearMMP": True, "validFor": "2m", "bootTimeout": "15m", "releaseTimeout": "5m",
     }  # fmt: skip
     spec = {
         "pairName": pair_name, "epoch": int(epoch), "type": type_, "node": "oss1", "partner": "oss2",
-        "targets": ["scratch-OST0000"], "evidence": {"verdict": "Failed", "sentence": "no witness has seen it for 10.0s"},
+        "targets": ["scratch-OST0000"], "evidence": {"verdict": "Failed", "sentence": "no witness sees it", "bootID": "7f3a"},
         "policy": policy,
     }  # fmt: skip
     return _object("Failover", name, spec)
@@ -86,7 +86,18 @@ def failover(name: str = "pair-a-7", type_: str = "Failover") -> Json:
 def certificate(**fields: Any) -> Json:
     """Return a death certificate that fits `failover()`."""
     proof = {"deviceName": "bmc-oss1", "outlet": "", "state": "PoweredOff", "reads": 3}
-    return {"node": "oss1", "bootID": "7f3a", "holdEpoch": 9, "level": "bmc", "feeds": [proof], "digest": "d1"} | fields
+    disk = {"target": "scratch-OST0000", "state": "Still"}
+    whole = {"node": "oss1", "bootID": "7f3a", "holdEpoch": 9, "level": "bmc", "feeds": [proof], "disks": [disk]}
+    return whole | {"digest": "d1"} | fields
+
+
+def confirmed() -> Json:
+    """Return the certificate that rests on alice's word (`CONFIRMATION`)."""
+    return certificate(confirmedBy="alice", feeds=[], level="")
+
+
+CONFIRMATION = {"answer": "ConfirmDead", "evidence": "e1", "by": "alice"}
+"""The answer in spec.approval that `confirmed` rests on."""
 
 
 def changed(manifest: Json, changes: Mapping[str, Any]) -> Json:

@@ -20,6 +20,21 @@ DRILL = {"node": "oss1", "level": "pdus", "id": "1"}
 BOARD = {"node": "oss3", "systemUUID": "u"}
 APPROVAL = {"answer": "Failover", "evidence": "e1", "by": "admin"}
 
+UNHEALTHY = [{"type": "Ready", "status": "False", "duration": "25h"}]
+AT_ONCE = {"mode": "Automatic", "automaticAfter": "5m"}
+
+GOOD: list[tuple[Json, str, Any]] = [
+    # manifest, what is changed, to what: each stands at the edge of what is refused
+    *((bmc(), "spec.ipmi.address", a) for a in ("::1", "2001:db8::11", "fe80::", "bmc_oss1", "bmc-oss1.example.com")),
+    (ost(), "spec.mountOptions", ["noatime", "errors=panic", "commit=5", "barrier=1", "data=ordered", "_netdev"]),
+    (ost(), "spec.mountOptions", ["max_sectors_kb=16384", "recovery_time_soft=300", "retry=3", "user_xattr", "acl"]),
+    (pair(), "spec.failover", {"mode": "Manual", "automaticAfter": "1s", "releaseTimeout": "1s", "bootTimeout": "24h"}),
+    (pair(), "spec.failover.partnerSoak", "0s"),
+    (pair(), "spec.failback.soak", "720h"),
+    (pair(), "spec.heartbeat", {"interval": "1m", "timeout": "10m"}),
+    (pair(), "spec.maintenance", ["oss1", "oss2"]),
+]
+
 BAD: list[tuple[Json, str, Any, str, str]] = [
     # manifest, what is changed, to what; the field that is named, the reason that is given
     (pair(), "spec.nodes", NODES[:1], "spec.nodes", "should have at least 2 items"),
@@ -63,10 +78,51 @@ BAD: list[tuple[Json, str, Any, str, str]] = [
     (ost(), "spec.mountPoint", "/usr/lib", "spec.mountPoint", "below /mnt/, /lustre/ or /srv/"),
     (ost(), "spec.mountPoint", "/mnt/../etc", "spec.mountPoint", "no '..'"),
     (ost(), "spec.mountPoint", "/mnt/", "spec.mountPoint", "below /mnt/, /lustre/ or /srv/"),
-    (ost(), "spec.mountOptions", ["ro,noatime"], "spec.mountOptions[0]", "without a comma"),
+    (ost(), "spec.mountOptions", ["ro,noatime"], "spec.mountOptions[0]", "is not on the list"),
     (ost(), "spec.mountOptions", ["ro"], "spec.mountOptions[0]", "passes MMP by"),
     (ost(), "spec.deletionPolicy", "Unmount", "spec.deletionPolicy", "not carried out by this release"),
-    (ost(), "spec.mountOptions", ["noatime", "bind"], "spec.mountOptions[1]", "none that mounts something else"),
+    (ost(), "spec.mountOptions", ["noatime", "bind"], "spec.mountOptions[1]", "is not on the list"),
+    *(
+        (ost(), "spec.mountOptions", [option], "spec.mountOptions[0]", "is not on the list of mount options")
+        for option in (
+            *("abort_recov", "abort_recovery", "nosvc", "nomgs", "writeconf", "noload", "norecovery", "sb=131072"),
+            *("abort", "nobarrier", "barrier=0", "loop", "remount", "errors=continue", "data=writeback", "commit="),
+            *(
+                "noatime ",
+                "noatime,ro",
+                "nouser_xattr",
+                "journal_async_commit",
+                "journal_dev=8",
+                "debug_want_extra_isize=4",
+            ),
+        )
+    ),
+    *(
+        (pair(), path, value, path, "is under")
+        for path, value in (
+            ("spec.heartbeat.timeout", "11m"),
+            ("spec.failover.confirm.settle", "1h"),
+            ("spec.failover.approval.validFor", "0s"),
+            ("spec.failover.approval.validFor", "25h"),
+            ("spec.failover.automaticAfter", "0s"),
+            ("spec.failover.releaseTimeout", "0s"),
+            ("spec.failover.releaseTimeout", "0h0m0s"),
+            ("spec.failover.bootTimeout", "0ms"),
+            ("spec.failover.bootTimeout", "25h"),
+            ("spec.failover.partnerSoak", "721h"),
+            ("spec.failback.soak", "96426000000h"),
+            ("spec.failback.soak", "99999999999999999999999999999ms"),
+        )
+    ),
+    (pair(), "spec.unhealthyConditions", UNHEALTHY, "spec.unhealthyConditions[0].duration", "is under"),
+    (pair(), "spec.failover", AT_ONCE, "spec.failover.automaticAfter", "is for the modes that ask"),
+    (bmc(), "spec.requestTimeout", "2m", "spec.requestTimeout", "is under 100ms or over 1m"),
+    (bmc(), "spec.probe.interval", "2h", "spec.probe.interval", "is under 100ms or over 1h"),
+    (bmc(), "spec.ipmi.address", "192.0.2.11:623", "spec.ipmi.address", "a port has a field of its own"),
+    (bmc(), "spec.ipmi.address", "bmc-oss1:623", "spec.ipmi.address", "a port has a field of its own"),
+    (bmc(), "spec.ipmi.address", "2001:db8::g", "spec.ipmi.address", "a port has a field of its own"),
+    (bmc(), "spec.ipmi.address", "[2001:db8::1]", "spec.ipmi.address", "should match"),
+    (bmc(), "spec", {"snmpPDU": PDU | {"address": "pdu:161"}}, "spec.snmpPDU.address", "a port has a field of its own"),
     (ost(), "spec.fileSystem", "scratch-too-long", "spec.fileSystem", "may not be more than 8"),
     (ost(), "spec.index", -1, "spec.index", "greater than or equal to 0"),
     (ost(), "spec.homeNode", ABSENT, "spec.homeNode", "Required value"),
@@ -88,6 +144,12 @@ async def test_manifest_is_refused_with_field_and_reason(
     async with api(plane) as admin:
         with Refusal(field, reason):
             await admin.create(changed(manifest, {path: value}), dry_run=True)
+
+
+@pytest.mark.parametrize(("manifest", "path", "value"), GOOD, ids=[f"{c[1]} {c[2]}"[:60] for c in GOOD])
+async def test_manifest_at_the_edge_is_admitted(plane: ControlPlane, manifest: Json, path: str, value: Any) -> None:
+    async with api(plane) as admin:
+        await admin.create(changed(manifest, {path: value}), dry_run=True)
 
 
 async def test_all_that_the_table_starts_from_is_admitted(plane: ControlPlane) -> None:

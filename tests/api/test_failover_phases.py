@@ -6,11 +6,12 @@ from typing import get_args
 
 import pytest
 
-from api.objects import Api, Refusal, api, certificate, failover, fresh
+from api.objects import CONFIRMATION, Api, Json, Refusal, api, certificate, confirmed, failover, fresh
 from ostkeeper.api import phases
 from ostkeeper.api.failover import Phase, Type
 from ostkeeper.testbed.controlplane import ControlPlane
 from ostkeeper.testbed.controlplane_client import ApiError
+from ostkeeper.testbed.identities import ADMIN, ONCALL
 
 PHASES: tuple[str, ...] = get_args(Phase)
 
@@ -80,9 +81,19 @@ async def _steps_from(admin: Api, type_: str, way: list[str]) -> set[tuple[str, 
 
 
 async def _step(admin: Api, name: str, type_: str, phase: str, dry_run: bool) -> None:
-    proof = {"certificate": certificate(confirmedBy="alice", feeds=[])}
-    needs_proof = type_ == "Failover" and phase in phases.CERTIFIED
-    await admin.status("Failover", name, {"phase": phase, **(proof if needs_proof else {})}, dry_run)
+    """Write this phase with all that it needs. Nothing but the phase may be what a refusal is about."""
+    status: Json = {"phase": phase}
+    if type_ == "Failover":
+        before = await admin.get("Failover", name)
+        if phase in phases.CERTIFIED and "certificate" not in before.get("status", {}):
+            word = before.get("status", {}).get("phase") == "Blocked"
+            status |= {"holdEpoch": 9, "certificate": certificate(confirmedBy=ADMIN.user) if word else certificate()}
+        if phase == "Blocked":
+            status |= {"holdEpoch": 9, "evidence": "e1"}
+    await admin.status("Failover", name, status, dry_run)
+    if phase == "Blocked" and not dry_run:
+        answer = {"answer": "ConfirmDead", "evidence": "e1", "by": ADMIN.user}
+        await admin.patch("Failover", name, {"spec": {"approval": answer}})
 
 
 @pytest.mark.contract
@@ -106,5 +117,7 @@ async def test_blocked_failover_relocates_on_a_persons_word_only(plane: ControlP
             await admin.status("Failover", name, {"phase": before})
         with Refusal("status.certificate", "needs confirmedBy to go from Blocked to Relocating"):
             await admin.status("Failover", name, {"phase": "Relocating", "certificate": certificate()})
-        confirmed = certificate(confirmedBy="alice", feeds=[])
-        await admin.status("Failover", name, {"phase": "Relocating", "certificate": confirmed})
+        await admin.status("Failover", name, {"evidence": "e1", "holdEpoch": 9})
+        async with api(plane, ONCALL.user) as alice:
+            await alice.patch("Failover", name, {"spec": {"approval": CONFIRMATION}})
+        await admin.status("Failover", name, {"phase": "Relocating", "certificate": confirmed()})

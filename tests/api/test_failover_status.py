@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from api.objects import Api, Json, Refusal, api, certificate, changed, failover, fresh
+from api.objects import CONFIRMATION, Api, Json, Refusal, api, certificate, changed, confirmed, failover, fresh
 from ostkeeper.testbed.controlplane import ControlPlane
+from ostkeeper.testbed.identities import ONCALL
 
 pytestmark = pytest.mark.contract
 
@@ -18,7 +19,6 @@ SOUND: list[tuple[str, Json]] = [
     ("every feed off in every round", {}),
     ("read in more rounds than asked for", {"feeds": [OFF | {"reads": 5}]}),
     ("disks that stand still", {"disks": [DISK, {"target": "scratch-OST0002", "state": "Clean"}], "clearMMP": True}),
-    ("a person's word", BY_HAND),
 ]
 UNSOUND: list[tuple[Json, str, str]] = [
     # what the certificate claims, the field that is named, the reason that is given
@@ -31,6 +31,13 @@ UNSOUND: list[tuple[Json, str, str]] = [
     ({"feeds": [OFF | {"outlet": "2"}]}, "certificate.feeds", "every feed of one level of spec.policy"),
     ({"level": "pdus"}, "certificate.feeds", "every feed of one level of spec.policy"),
     ({"disks": [DISK | {"state": "Advancing"}]}, "certificate.disks", "what moves is alive"),
+    ({"disks": [DISK | {"state": "Fsck"}]}, "certificate.disks", "what e2fsck holds is being written"),
+    ({"disks": []}, "certificate.disks", "are missing: the server held targets"),
+    ({"bootID": "8888"}, "status.certificate", "must be of the boot in spec.evidence.bootID"),
+    ({"holdEpoch": 8}, "status.certificate", "of the Hold in status.holdEpoch"),
+    ({"holdEpoch": 10}, "status.certificate", "of the Hold in status.holdEpoch"),
+    (BY_HAND, "certificate.confirmedBy", "must be who answered ConfirmDead"),
+    ({"confirmedBy": "alice"}, "certificate.confirmedBy", "must be who answered ConfirmDead"),
     ({"disks": [DISK | {"state": "Unreadable"}]}, "certificate.disks", "what cannot be read proves nothing"),
     (BY_HAND | {"confirmedBy": ""}, "certificate.feeds", "UNKNOWN is never OFF"),
     (BY_HAND | {"clearMMP": True}, "certificate.clearMMP", "must be false where a person's word"),
@@ -107,3 +114,108 @@ async def test_hold_epoch_does_not_go_back(plane: ControlPlane) -> None:
             with Refusal("status.holdEpoch", "must not go back"):
                 await admin.status("Failover", name, {"holdEpoch": older})
         await admin.status("Failover", name, {"holdEpoch": 10})
+
+
+async def blocked(admin: Api, plane: ControlPlane, answer: str = "ConfirmDead") -> str:
+    """Create a Failover that is Blocked and that alice has answered; return its name."""
+    name = await fencing(admin)
+    await admin.status("Failover", name, {"phase": "Blocked"})
+    async with api(plane, ONCALL.user) as alice:
+        await alice.patch("Failover", name, {"spec": {"approval": CONFIRMATION | {"answer": answer}}})
+    return name
+
+
+async def test_word_of_the_person_who_gave_it_stands_in_for_power_readings(plane: ControlPlane) -> None:
+    async with api(plane) as admin:
+        name = await blocked(admin, plane)
+        for word in (confirmed() | {"confirmedBy": "bob"}, certificate()):
+            with Refusal("status.certificate", "ConfirmDead" if "confirmedBy" in word else "needs confirmedBy"):
+                await admin.status("Failover", name, {"phase": "Relocating", "certificate": word})
+        await admin.status("Failover", name, {"phase": "Relocating", "certificate": confirmed()})
+
+
+async def test_another_answer_than_confirm_dead_confirms_no_death(plane: ControlPlane) -> None:
+    async with api(plane) as admin:
+        name = await blocked(admin, plane, answer="Restart")
+        with Refusal("certificate.confirmedBy", "must be who answered ConfirmDead"):
+            await admin.status("Failover", name, {"phase": "Relocating", "certificate": confirmed()})
+
+
+async def test_mmp_is_cleared_only_where_the_policy_says_so(plane: ControlPlane) -> None:
+    async with api(plane) as admin:
+        for allowed in (False, True):
+            name = fresh("pair-") + "-7"
+            await admin.create(changed(failover(name), {"spec.policy.clearMMP": allowed}))
+            await admin.status("Failover", name, {"phase": "Holding"})
+            await admin.status("Failover", name, FENCING)
+            clearing: Json = {"phase": "Relocating", "certificate": certificate(clearMMP=True)}
+            if not allowed:
+                with Refusal("certificate.clearMMP", "must be false where spec.policy.clearMMP is"):
+                    await admin.status("Failover", name, clearing)
+                clearing["certificate"]["clearMMP"] = False
+            await admin.status("Failover", name, clearing)
+
+
+async def test_restart_of_a_server_whose_partner_reads_nothing_needs_no_disks(plane: ControlPlane) -> None:
+    async with api(plane) as admin:
+        name = await fencing(admin)
+        await admin.status("Failover", name, {"phase": "PoweringOn", "certificate": certificate(disks=[])})
+
+
+async def test_certificate_without_targets_needs_no_disks(plane: ControlPlane) -> None:
+    async with api(plane) as admin:
+        name = fresh("pair-") + "-7"
+        await admin.create(changed(failover(name), {"spec.targets": []}))
+        await admin.status("Failover", name, {"phase": "Holding"})
+        await admin.status("Failover", name, FENCING)
+        await admin.status("Failover", name, {"phase": "Relocating", "certificate": certificate(disks=[])})
+
+
+DECISIONS: list[tuple[Json, str, str]] = [
+    # the policy, the answer ("": none), the reason that Holding is refused with ("": it is taken)
+    ({"mode": "Automatic"}, "", ""),
+    ({"mode": "Manual", "automaticAfter": "5m"}, "", ""),
+    ({"mode": "Manual"}, "Failover", ""),
+    ({"mode": "Manual"}, "Restart", ""),
+    ({"mode": "Manual"}, "", "must not become Holding unasked in this mode"),
+    ({"mode": "Manual"}, "Dismiss", "must not become Holding unasked in this mode"),
+    ({"mode": "Observe"}, "", "must not become Holding unasked in this mode"),
+    ({"mode": "Observe"}, "Failover", "in mode Observe, which says what it would do and does nothing"),
+    ({"mode": "Observe", "automaticAfter": "5m"}, "", "in mode Observe"),
+]
+
+
+@pytest.mark.parametrize(("policy", "word", "reason"), DECISIONS)
+async def test_hold_rests_on_a_decision(plane: ControlPlane, policy: Json, word: str, reason: str) -> None:
+    async with api(plane) as admin, api(plane, ONCALL.user) as alice:
+        name = fresh("decided-") + "-7"
+        await admin.create(changed(failover(name), {f"spec.policy.{field}": value for field, value in policy.items()}))
+        await admin.status("Failover", name, {"phase": "AwaitingApproval", "evidence": "e1"})
+        if word:
+            await alice.patch("Failover", name, {"spec": {"approval": CONFIRMATION | {"answer": word}}})
+        if not reason:
+            await admin.status("Failover", name, {"phase": "Holding"})
+            return
+        with Refusal("status.phase", reason):
+            await admin.status("Failover", name, {"phase": "Holding"})
+
+
+async def test_answer_that_lapsed_lets_nothing_be_held(plane: ControlPlane) -> None:
+    async with api(plane) as admin, api(plane, ONCALL.user) as alice:
+        name = fresh("lapsed-") + "-7"
+        await admin.create(changed(failover(name), {"spec.policy.mode": "Manual"}))
+        await admin.status("Failover", name, {"phase": "AwaitingApproval", "evidence": "e1"})
+        await alice.patch("Failover", name, {"spec": {"approval": CONFIRMATION | {"answer": "Failover"}}})
+        await admin.status("Failover", name, {"evidence": "e2"})
+        with Refusal("status.phase", "to the current status.evidence"):
+            await admin.status("Failover", name, {"phase": "Holding"})
+
+
+@pytest.mark.parametrize("type_", ["Switchover", "Failback"])
+async def test_nothing_is_moved_in_mode_observe(plane: ControlPlane, type_: str) -> None:
+    async with api(plane) as admin:
+        name = fresh("observed-") + "-7"
+        await admin.create(changed(failover(name, type_), {"spec.policy.mode": "Observe"}))
+        with Refusal("status.phase", "in mode Observe"):
+            await admin.status("Failover", name, {"phase": "Relocating"})
+        await admin.status("Failover", name, {"phase": "Observed"})

@@ -10,7 +10,7 @@ from ostkeeper.testbed.controlplane import ControlPlane
 pytestmark = pytest.mark.contract
 
 ADOPTED = {"adopted": {"nonce": "n1"}}
-CERTIFIED = {"certificate": {"failover": "pair-a-42", "digest": "d1"}}
+CERTIFIED = {"certificate": {"failover": "pair-a-42", "digest": "d1", "node": "oss1"}}
 
 
 def released(node: str, epoch: int) -> Json:
@@ -19,7 +19,8 @@ def released(node: str, epoch: int) -> Json:
 
 def held(intent: str, epoch: int = 43) -> Json:
     """Return a status in which OST0000 was told to `intent`, at epoch 43."""
-    return changed(SERVING, {"epoch": epoch, "assignments[0].intent": intent, "assignments[0].epoch": epoch})
+    told = {"epoch": epoch, "assignments[0].intent": intent, "assignments[0].epoch": epoch}
+    return changed(SERVING, told | {"activeFailover": "pair-a-42"})
 
 
 def assigned(**fields: Any) -> Json:
@@ -37,6 +38,17 @@ SERVING: Json = {
 }
 THIRD = {"target": "scratch-OST0002", "node": "oss2", "intent": "Serve", "epoch": 45, "warrant": ADOPTED}
 
+BOARD = {"node": "oss1", "systemUUID": "board-1"}
+PINNED: Json = SERVING | {"boards": [BOARD]}
+
+
+def of(**fields: Any) -> Json:
+    """Return the warrant of a certificate with other claims."""
+    return changed(CERTIFIED, {f"certificate.{name}": value for name, value in fields.items()})
+
+
+MOVED = assigned(node="oss2", intent="Serve", warrant=CERTIFIED)
+
 ADMITTED: list[tuple[str, Json, Json]] = [
     # what it shows, the status before, what is changed
     ("an epoch that stays", SERVING, {"activeFailover": "pair-a-42"}),
@@ -51,7 +63,19 @@ ADMITTED: list[tuple[str, Json, Json]] = [
         held("Release"),
         assigned(node="oss2", intent="Serve", warrant=released("oss1", 43)),
     ),
-    ("found mounted on the partner, adopted", SERVING, assigned(node="oss2", warrant={"adopted": {"nonce": "n2"}})),
+    (
+        "found mounted on the partner, adopted upon a person's word",
+        SERVING,
+        assigned(node="oss2", warrant={"adopted": {"nonce": "n2"}}) | {"adopted": 44},
+    ),
+    ("a slot that is freed", held("Hold"), {"activeFailover": ""}),
+    ("a slot that is freed with the relocation", held("Hold"), MOVED | {"activeFailover": ""}),
+    (
+        "a certificate that stays when the slot is another's",
+        changed(held("Hold"), MOVED | {"activeFailover": ""}),
+        {"activeFailover": "pair-a-46"},
+    ),
+    ("a board that is pinned for the first time", SERVING, {"boards": [BOARD]}),
     ("a Restart: back to itself, certified", held("Hold"), assigned(intent="Serve", warrant=CERTIFIED)),
 ]
 REFUSED: list[tuple[Json, Json, str, str]] = [
@@ -73,6 +97,26 @@ REFUSED: list[tuple[Json, Json, str, str]] = [
     (held("Hold"), assigned(node="oss2", warrant=ADOPTED), "warrant", "only with a new warrant"),
     (SERVING, assigned(node="oss2", warrant=CERTIFIED), "warrant", "the target was not in Hold"),
     (held("Release"), assigned(node="oss2", warrant=CERTIFIED), "warrant", "the target was not in Hold"),
+    (held("Hold"), assigned(node="oss2", warrant=of(node="oss2")), "warrant", "of the server that has the target"),
+    (held("Hold"), assigned(node="oss2", warrant=of(node=ABSENT)), "warrant", "of the server that has the target"),
+    (held("Hold"), assigned(node="oss2", warrant=of(failover="pair-a-30")), "assignments", "of another Failover"),
+    (held("Hold"), assigned(intent="Serve", warrant=of(failover="pair-a-30")), "assignments", "of another Failover"),
+    (held("Hold"), {"activeFailover": "pair-a-43"}, "status.activeFailover", "the slot is freed (empty) before"),
+    (
+        SERVING,
+        assigned(node="oss2", warrant={"adopted": {"nonce": "n2"}}),
+        "status.assignments",
+        "no new word of a person's",
+    ),
+    (
+        SERVING | {"adopted": 40},
+        assigned(node="oss2", warrant={"adopted": {"nonce": "n2"}}),
+        "status.assignments",
+        "no new word of a person's",
+    ),
+    (PINNED, {"boards[0].systemUUID": "another"}, "status.boards", "must keep the machine that is pinned"),
+    (PINNED, {"boards": []}, "status.boards", "must keep the machine that is pinned"),
+    (PINNED, {"boards": ABSENT}, "status.boards", "must keep the machine that is pinned"),
     (SERVING, assigned(node="oss2", warrant=released("oss1", 40)), "warrant", "is not the release of the last"),
     (held("Release"), assigned(node="oss2", warrant=released("oss1", 40)), "warrant", "is not the release of the last"),
     (held("Release"), assigned(node="oss2", warrant=released("oss2", 43)), "warrant", "is not the release of the last"),
@@ -141,3 +185,20 @@ async def test_server_that_holds_targets_is_not_dropped_and_an_empty_one_is(plan
         empty = changed(held("Release"), assigned(node="oss2", intent="Serve", warrant=released("oss1", 43)))
         await admin.status("OSSPair", name, empty)
         await admin.patch("OSSPair", name, {"spec": {"nodes": replaced}})
+
+
+async def test_pinned_board_is_replaced_by_the_one_that_a_person_accepted_and_by_no_other(plane: ControlPlane) -> None:
+    async with api(plane) as admin:
+        name = await pair_with(admin, PINNED)
+        await admin.patch("OSSPair", name, {"spec": {"acceptBoards": [{"node": "oss1", "systemUUID": "board-2"}]}})
+        with Refusal("status.boards", "spec.acceptBoards"):
+            await admin.status("OSSPair", name, {"boards": [{"node": "oss1", "systemUUID": "board-3"}]})
+        await admin.status("OSSPair", name, {"boards": [{"node": "oss1", "systemUUID": "board-2"}]})
+
+
+async def test_board_of_a_server_that_left_the_pair_is_forgotten(plane: ControlPlane) -> None:
+    replaced = changed(pair(), {"spec.nodes[0].name": "oss9"})["spec"]["nodes"]
+    async with api(plane) as admin:
+        name = await pair_with(admin, {"epoch": 41, "boards": [BOARD]})
+        await admin.patch("OSSPair", name, {"spec": {"nodes": replaced}})
+        await admin.status("OSSPair", name, {"boards": []})

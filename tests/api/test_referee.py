@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from api.objects import Json, certificate, changed, failover, oss, ost, pair
+from api.objects import CONFIRMATION, Json, certificate, changed, confirmed, failover, oss, ost, pair
 from api.test_approval import ANSWERS, WAYS, answer
-from api.test_bad_manifests import BAD
+from api.test_bad_manifests import BAD, GOOD
 from api.test_failover_phases import PHASES, paths
-from api.test_failover_status import FENCING, SOUND, UNSOUND
+from api.test_failover_status import DECISIONS, FENCING, SOUND, UNSOUND
 from api.test_immutable import IMMUTABLE, MUTABLE
 from api.test_pair_status import ADMITTED, REFUSED, SERVING, held
 from ostkeeper.api import OSS, OST, Failover, FenceDevice, OSSPair, phases
@@ -102,14 +102,16 @@ def test_hold_epoch_does_not_go_back() -> None:
 def test_phases_follow_as_the_table_says(type_: str) -> None:
     start = failover(type_=type_)
     for source in paths(type_):
-        before = start | ({"status": at(source, type_)} if source else {})
-        allowed = {phase for phase in PHASES if not refusal(before, start | {"status": at(phase, type_)})}
+        before = start | ({"status": at(source, type_, source)} if source else {})
+        allowed = {phase for phase in PHASES if not refusal(before, start | {"status": at(phase, type_, source)})}
         assert allowed == {phase for phase in PHASES if phases.may_follow(source, phase, type_)}, source
 
 
-def at(phase: str, type_: str) -> Json:
-    """A status in this phase, with all that the phase asks for; the certificate was there from the beginning."""
-    proof = {"certificate": certificate(confirmedBy="alice", feeds=[])} if type_ == "Failover" else {}
+def at(phase: str, type_: str, source: str) -> Json:
+    """A status in this phase, with all that the phase asks for; the certificate was there in `source`, if that is a phase."""
+    if not source:
+        return {"phase": phase}
+    proof = {"holdEpoch": 9, "certificate": certificate(confirmedBy="alice")} if type_ == "Failover" else {}
     return {"phase": phase, **proof}
 
 
@@ -122,7 +124,52 @@ def test_nothing_moves_or_is_powered_on_before_the_death_is_certified(phase: str
 def test_blocked_failover_relocates_on_a_persons_word_only() -> None:
     before = failover() | {"status": FENCING | {"phase": "Blocked"}}
     assert "needs confirmedBy to go from Blocked to Relocating" in refusal(before, relocating({}))
-    assert refusal(before, relocating({"confirmedBy": "alice", "feeds": []})) == ""
+    before, after = (changed(object_, {"spec.approval": CONFIRMATION}) for object_ in (before, word()))
+    assert refusal(before, after) == ""
+
+
+def word() -> Json:
+    return failover() | {"status": FENCING | {"phase": "Relocating", "certificate": confirmed()}}
+
+
+@pytest.mark.parametrize("said", [{}, {"answer": "Restart"}, {"by": "bob"}])
+def test_nobody_elses_word_stands_in_for_power_readings(said: Json) -> None:
+    after = changed(word(), {"spec.approval": CONFIRMATION | said}) if said else word()
+    before = after | {"status": FENCING | {"phase": "Blocked"}}
+    assert "must be who answered ConfirmDead" in refusal(before, after)
+
+
+@pytest.mark.parametrize(("policy", "answered_with", "reason"), DECISIONS)
+def test_hold_rests_on_a_decision(policy: Json, answered_with: str, reason: str) -> None:
+    before = asked("AwaitingApproval", "Failover")
+    before = changed(before, {f"spec.policy.{field}": value for field, value in policy.items()})
+    if answered_with:
+        before = answered(before, word=answered_with)
+    told = refusal(before, changed(before, {"status.phase": "Holding"}))
+    assert reason in told if reason else told == ""
+
+
+@pytest.mark.parametrize("type_", ["Switchover", "Failback"])
+def test_nothing_is_moved_in_mode_observe(type_: str) -> None:
+    before = changed(failover(type_=type_), {"spec.policy.mode": "Observe"})
+    assert "in mode Observe" in refusal(before, before | {"status": {"phase": "Relocating"}})
+    assert refusal(before, before | {"status": {"phase": "Observed"}}) == ""
+
+
+def test_mmp_is_cleared_only_where_the_policy_says_so() -> None:
+    before = failover() | {"status": FENCING}
+    assert refusal(before, relocating({"clearMMP": True})) == ""
+    before, after = (changed(o, {"spec.policy.clearMMP": False}) for o in (before, relocating({"clearMMP": True})))
+    assert "must be false where spec.policy.clearMMP is" in refusal(before, after)
+
+
+def test_pinned_board_is_replaced_by_the_one_that_a_person_accepted_and_by_no_other() -> None:
+    boards = [{"node": "oss1", "systemUUID": f"board-{n}"} for n in range(4)]
+    before = changed(in_status(SERVING | {"boards": boards[1:2]}), {"spec.acceptBoards": boards[2:3]})
+    assert "must keep the machine that is pinned" in refusal(before, changed(before, {"status.boards": boards[3:4]}))
+    assert refusal(before, changed(before, {"status.boards": boards[2:3]})) == ""
+    empty = in_status({"epoch": 41, "boards": boards[1:2]})
+    assert refusal(empty, changed(empty, {"spec.nodes[0].name": "oss9", "status.boards": []})) == ""
 
 
 def asked(way: str, type_: str) -> Json:
@@ -162,6 +209,11 @@ def test_manifest_is_refused_as_by_the_api_server(manifest: Json, path: str, val
     told = refusal(None, changed(manifest, {path: value}))
     assert told, reason
     assert told.startswith("schema") or reason in told or reason.startswith("is 5s")
+
+
+@pytest.mark.parametrize(("manifest", "path", "value"), GOOD, ids=[f"{c[1]} {c[2]}"[:60] for c in GOOD])
+def test_manifest_at_the_edge_is_taken_as_by_the_api_server(manifest: Json, path: str, value: Any) -> None:
+    assert refusal(None, changed(manifest, {path: value})) == ""
 
 
 @pytest.mark.parametrize(("manifest", "change", "field"), IMMUTABLE, ids=[f"{c[0]['kind']} {c[1]}" for c in IMMUTABLE])

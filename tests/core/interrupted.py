@@ -301,7 +301,7 @@ def _pair_status(pair: OSSPair, moment: Moment, fo: Failover | None, dead: Certi
     update: dict[str, Any] = {}
     if moment.freed:
         assert dead is not None
-        warrant = Warrant(certificate=CertificateWarrant(failover=name, digest=dead.digest))
+        warrant = Warrant(certificate=CertificateWarrant(failover=name, digest=dead.digest, node=dead.node))
         update = {"node": pair.partner_of(moment.node), "intent": "Serve", "warrant": warrant}
     elif moment.releasing:
         epoch, update = moment.epoch, {"intent": "Release"}

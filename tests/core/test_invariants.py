@@ -128,9 +128,11 @@ T1 = "scratch-OST0001"
 HELD = status(grant(), nonce=Nonce(value="n"))
 DEAD = Fenced(node="oss1", failover="pair-a-42", boot_id="boot1")
 SEALED = sealed()
-CERTIFIED = Warrant(certificate=CertificateWarrant(failover="pair-a-42", digest=SEALED.digest))
+CERTIFIED = Warrant(certificate=CertificateWarrant(failover="pair-a-42", digest=SEALED.digest, node=SEALED.node))
 SEALED_BOTH = sealed(disks=(DiskProof(target=T, state="Still"), DiskProof(target=T1, state="Still")))
-CERTIFIED_BOTH = Warrant(certificate=CertificateWarrant(failover="pair-a-42", digest=SEALED_BOTH.digest))
+CERTIFIED_BOTH = Warrant(
+    certificate=CertificateWarrant(failover="pair-a-42", digest=SEALED_BOTH.digest, node=SEALED_BOTH.node)
+)
 NONE: dict[str, Failover] = {}
 OPEN = {"pair-a-42": failover("Relocating", SEALED)}
 OPEN_BOTH = {"pair-a-42": failover("Relocating", SEALED_BOTH)}

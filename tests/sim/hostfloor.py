@@ -131,7 +131,7 @@ class Floor:
             made.model_copy(update={"status": FailoverStatus(phase="Relocating", certificate=held)})
         )
         self.watches.committed(Failover.kind, stored.key, stored, stored, self.store.version)
-        return {"certificate": {"failover": name, "digest": held.digest}}
+        return {"certificate": {"failover": name, "digest": held.digest, "node": node}}
 
     def relocate(self, node: str, target: str = T) -> None:
         """Serve for the other server, under a certificate for this one."""

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from ostkeeper.api import fieldrules
 from ostkeeper.api import rules as cel
 from ostkeeper.api.common import (
     AGE_COLUMN,
@@ -17,17 +18,26 @@ from ostkeeper.api.common import (
     Model,
     Resource,
     Rule,
+    checked,
 )
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-Address = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?$")]
+Address = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=253,
+        pattern=fieldrules.ADDRESS_PATTERN,
+        json_schema_extra=checked(fieldrules.ADDRESS),
+    ),
+]
 
 
 class IPMI(Model):
     """A BMC that speaks IPMI 2.0 over LAN (RMCP+)."""
 
     address: Address
-    """Host name or IP address of the BMC."""
+    """Host name or IP address of the BMC, without a port."""
     port: Annotated[int, Field(ge=1, le=65535)] = 623
     """UDP port. Default 623."""
     credentials_secret_name: Name
@@ -38,7 +48,7 @@ class SNMPPDU(Model):
     """A network power strip that speaks SNMP."""
 
     address: Address
-    """Host name or IP address of the PDU."""
+    """Host name or IP address of the PDU, without a port."""
     port: Annotated[int, Field(ge=1, le=65535)] = 161
     """UDP port. Default 161."""
     family: Literal["apc-rpdu2"] = "apc-rpdu2"
@@ -53,7 +63,7 @@ class Redfish(Model):
     """A BMC that speaks Redfish. Not driven by this release: such a device is never Ready and never used."""
 
     address: Address
-    """Host name or IP address of the BMC."""
+    """Host name or IP address of the BMC, without a port."""
     credentials_secret_name: Name
     """Secret of the same namespace with the keys `username` and `password`."""
 
@@ -70,7 +80,7 @@ class FenceAgent(Model):
 class Probe(Model):
     """How the device is probed, read only, all the time, and when it counts as trustworthy."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (cel.at_least("interval", "100ms", "BMCs have died of less"),)
+    rules: ClassVar[tuple[Rule, ...]] = tuple(map(fieldrules.bounded, fieldrules.PROBE))
 
     interval: Duration = "30s"
     """Time between two probes. Default 30s."""
@@ -96,7 +106,7 @@ class FenceDeviceSpec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         cel.exactly_one_of("ipmi", "snmpPDU", "redfish", "fenceAgent"),
-        cel.at_least("requestTimeout", "100ms", "no device answers that fast, and each would look dead"),
+        *map(fieldrules.bounded, fieldrules.DEVICE),
         cel.FENCE_GRACE,
     )
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from ostkeeper.api import fieldrules
 from ostkeeper.api import rules as cel
 from ostkeeper.api.common import (
     AGE_COLUMN,
@@ -61,7 +62,7 @@ class Heartbeat(Model):
     """The agents' leases."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        cel.at_least("interval", "100ms", "the API server could not follow"),
+        *map(fieldrules.bounded, fieldrules.HEARTBEAT),
         cel.HEARTBEAT_SLACK,
     )
 
@@ -74,6 +75,8 @@ class Heartbeat(Model):
 class UnhealthyCondition(Model):
     """A Node condition that counts as `Sick`."""
 
+    rules: ClassVar[tuple[Rule, ...]] = tuple(map(fieldrules.bounded, fieldrules.UNHEALTHY))
+
     type: Annotated[str, Field(max_length=64)]
     """Type of the Node condition."""
     status: Annotated[str, Field(pattern="^(True|False|Unknown)$")]
@@ -85,9 +88,7 @@ class UnhealthyCondition(Model):
 class Confirm(Model):
     """How a death is confirmed."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        cel.at_least("interval", "50ms", "rounds that follow each other that fast are one reading"),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = tuple(map(fieldrules.bounded, fieldrules.CONFIRM))
 
     rounds: Annotated[int, Field(ge=1, le=10)] = 3
     """So many rounds in a row must read OFF on every feed of the level. Default 3."""
@@ -101,6 +102,8 @@ class Confirm(Model):
 class ApprovalPolicy(Model):
     """What a person's answer is worth."""
 
+    rules: ClassVar[tuple[Rule, ...]] = tuple(map(fieldrules.bounded, fieldrules.APPROVAL))
+
     valid_for: Duration = "2m"
     """For how long after it was seen an answer may still be acted upon. Default 2m. It lapses with its evidence, too."""
 
@@ -108,10 +111,12 @@ class ApprovalPolicy(Model):
 class FailoverPolicy(Model):
     """What is done about a failed server, and who decides."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (*map(fieldrules.bounded, fieldrules.FAILOVER_POLICY), cel.AFTER_A_QUESTION)
+
     mode: Mode = "Manual"
     """Observe: says what it would do. Manual (default): asks. Automatic: acts where the pair is armed, else asks."""
     automatic_after: Duration | None = None
-    """Manual, but acts after this time if nobody answered and the pair is armed. Default: never."""
+    """Manual, but acts after this time if nobody answered and the pair is armed. Default: never. Not with Automatic."""
     wiring: Literal["Drilled", "Declared"] = "Drilled"
     """What Automatic and ClearWhenCertified ask of the feeds. Drilled (default): a drill has proved them."""
     mmp: Literal["ClearWhenCertified", "Wait"] = "ClearWhenCertified"
@@ -131,6 +136,8 @@ class FailoverPolicy(Model):
 
 class FailbackPolicy(Model):
     """How targets go home again."""
+
+    rules: ClassVar[tuple[Rule, ...]] = tuple(map(fieldrules.bounded, fieldrules.FAILBACK))
 
     mode: Literal["Manual", "Automatic"] = "Manual"
     """Manual (default): a Failover of type Failback asks. Automatic: after `soak`."""
@@ -183,7 +190,8 @@ class OSSPairSpec(Model):
     paused: bool = False
     """Nothing is decided, shot or moved for this pair. Mounts stay. Default false."""
     maintenance: Annotated[tuple[Name, ...], Field(max_length=2)] = ()
-    """Servers to be emptied: their targets move to the partner in order, and they are not fenced unasked."""
+    """Servers to be emptied: their targets move to the partner in order, and they are not fenced unasked. Both servers:
+    there is nowhere to go, so nothing moves, and neither is fenced unasked, as for work on the whole pair."""
     drill: DrillRequest | None = None
     """A person asks for a drill (verb `approve`)."""
     adopt: Annotated[int, Field(ge=1)] | None = None
@@ -218,6 +226,8 @@ class CertificateWarrant(Model):
     """Name of the Failover that holds it."""
     digest: Word
     """SHA-256 of the certificate."""
+    node: Annotated[str, Field(max_length=63)] = ""
+    """The server that it certifies dead: the one that had the target."""
 
 
 class Warrant(Model):

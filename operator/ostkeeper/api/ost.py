@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from ostkeeper.api import fieldrules
 from ostkeeper.api import rules as cel
 from ostkeeper.api.common import (
     AGE_COLUMN,
@@ -24,7 +25,7 @@ from ostkeeper.api.fencedevice import Name
 LdiskfsDevice = Annotated[str, Field(max_length=255, json_schema_extra=checked(cel.LDISKFS_DEVICE))]
 Ext4Device = Annotated[str, Field(max_length=255, json_schema_extra=checked(cel.EXT4_DEVICE))]
 MountPoint = Annotated[str, Field(max_length=255, json_schema_extra=checked(cel.MOUNT_POINT))]
-MountOption = Annotated[str, Field(max_length=128, json_schema_extra=checked(cel.MOUNT_OPTION))]
+MountOption = Annotated[str, Field(max_length=128, json_schema_extra=checked(fieldrules.MOUNT_OPTION))]
 
 
 class Ldiskfs(Model):
@@ -93,7 +94,7 @@ class OSTSpec(Model):
     mount_point: MountPoint
     """Where it is mounted, the same on both servers: below /mnt/, /lustre/ or /srv/."""
     mount_options: Annotated[tuple[MountOption, ...], Field(max_length=16)] = ()
-    """Further options for mount -o, such as noexec; none that contains a comma, and not `ro`: it passes MMP by."""
+    """Further options for mount -o, such as noatime: one an item, and only those that README lists."""
     desired: Literal["Mounted", "Unmounted"] = "Mounted"
     """Unmounted for e2fsck, writeconf or a site shutdown. Default Mounted."""
     deletion_policy: Literal["Retain", "Unmount"] = "Retain"

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from ostkeeper.api.common import DURATION_PATTERN, Rule
 from ostkeeper.api.phases import ANSWERABLE, CERTIFIED, EDGES, FIRST, ORDERLY, Edge
+from ostkeeper.api.proofrules import BOUND, DECIDED
 
 
 def _list(words: Iterable[str]) -> str:
@@ -37,15 +38,6 @@ def _is_duration(field: str) -> str:
     return f"self.{field}.matches(r'{DURATION_PATTERN}')"
 
 
-def at_least(field: str, least: str, why: str) -> Rule:
-    """Return the rule for a duration that must not be shorter than `least`."""
-    return Rule(
-        rule=f"!{_is_duration(field)} || duration(self.{field}) >= duration('{least}')",
-        path=f".{field}",
-        message=f"is under {least}: {why}",
-    )
-
-
 # ---- FenceDevice.spec
 
 FENCE_GRACE = Rule(
@@ -64,6 +56,11 @@ HEARTBEAT_SLACK = Rule(
     message_expression="'is ' + self.timeout + ', under 3 x spec.heartbeat.interval (' + self.interval + '):"
     " two late renewals would read as a death; use a longer timeout or a shorter interval'",
     message="is under 3 x spec.heartbeat.interval: two late renewals would read as a death",
+)
+AFTER_A_QUESTION = Rule(
+    rule="!has(self.automaticAfter) || self.mode != 'Automatic'",
+    path=".automaticAfter",
+    message="is for the modes that ask: Automatic acts at once where the pair is armed; take one of the two away",
 )
 FEEDS_ONCE = Rule(
     rule="self.feeds.all(f, self.feeds.exists_one(g, g.deviceName == f.deviceName"
@@ -122,7 +119,17 @@ PAIR = (
         path=".status.epoch",
         message=f"must not jump by more than {EPOCH_JUMP}, unless a person's spec.adopt says so: a slip would use up the numbers",
     ),
+    Rule(
+        rule="!has(oldSelf.status) || !has(oldSelf.status.boards) || !has(self.status)"
+        " || oldSelf.status.boards.all(o, !self.spec.nodes.exists(n, n.name == o.node) || (has(self.status.boards)"
+        " && self.status.boards.exists(b, b.node == o.node && (b.systemUUID == o.systemUUID || (has(self.spec.acceptBoards)"
+        " && self.spec.acceptBoards.exists(a, a.node == b.node && a.systemUUID == b.systemUUID))))))",
+        path=".status.boards",
+        message="must keep the machine that is pinned for each server: another takes its place only by a person's"
+        " spec.acceptBoards, which names its systemUUID",
+    ),
 )
+_ACTIVE = "(has(oldSelf.activeFailover) ? oldSelf.activeFailover : '')"
 PAIR_STATUS = (
     Rule(
         rule="self.epoch >= oldSelf.epoch",
@@ -139,6 +146,26 @@ PAIR_STATUS = (
         rule="!has(self.assignments) || self.assignments.all(a, a.epoch <= self.epoch)",
         path=".assignments",
         message="has an epoch above status.epoch: a permission carries an epoch that its pair has reached",
+    ),
+    Rule(
+        rule=f"{_ACTIVE} == '' || !has(self.activeFailover) || self.activeFailover in ['', {_ACTIVE}]",
+        path=".activeFailover",
+        message="is another Failover's: the slot is freed (empty) before the next one takes it",
+    ),
+    Rule(
+        rule="!has(self.assignments) || self.assignments.all(a, !has(a.warrant.certificate)"
+        f" || a.warrant.certificate.failover == {_ACTIVE} || (has(oldSelf.assignments)"
+        " && oldSelf.assignments.exists(o, o.target == a.target && o.warrant == a.warrant)))",
+        path=".assignments",
+        message="has a new certificate of another Failover than the one in the slot (status.activeFailover)",
+    ),
+    Rule(
+        rule="(has(self.adopted) && self.adopted > (has(oldSelf.adopted) ? oldSelf.adopted : 0)) || !has(self.assignments)"
+        " || !has(oldSelf.assignments) || self.assignments.all(a, !has(a.warrant.adopted)"
+        " || oldSelf.assignments.all(o, o.target != a.target || o.node == a.node))",
+        path=".assignments",
+        message="moves a target by adoption, and no new word of a person's (spec.adopt, status.adopted) says so: it takes the"
+        " release or the certificate of the server that has it",
     ),
 )
 ASSIGNMENT = (
@@ -159,6 +186,12 @@ ASSIGNMENT = (
         message="is a certificate, but the target was not in Hold: the Hold is durable before the first off",
     ),
     Rule(
+        rule="self.node == oldSelf.node || !has(self.warrant.certificate)"
+        " || (has(self.warrant.certificate.node) && self.warrant.certificate.node == oldSelf.node)",
+        path=".warrant",
+        message="is not the certificate of the server that has the target (warrant.certificate.node): only its own death moves it",
+    ),
+    Rule(
         rule="self.node == oldSelf.node || !has(self.warrant.released) || (oldSelf.intent == 'Release'"
         " && self.warrant.released.node == oldSelf.node && self.warrant.released.epoch == oldSelf.epoch)",
         path=".warrant",
@@ -173,8 +206,6 @@ _BELOW_DISK = rf"/dev/(disk|mapper)(/{_NAME})+"
 MOUNT_POINT_PATTERN = r"^/(mnt|lustre|srv)(/[A-Za-z0-9_-][-A-Za-z0-9_.]*)+$"
 LDISKFS_DEVICE_PATTERN = rf"^{_BELOW_DISK}$"
 EXT4_DEVICE_PATTERN = rf"^({_BELOW_DISK}|/dev/loop[0-9]+)$"
-MOUNT_OPTION_PATTERN = r"^[A-Za-z0-9_][-A-Za-z0-9_.:@/+=%]*$"
-MOUNT_OPTIONS_REFUSED = ("remount", "bind", "rbind", "move", "rmove", "loop", "ro")
 MOUNT_POINT = Rule(
     rule=f"self.matches(r'{MOUNT_POINT_PATTERN}')",
     message="must be a plain path below /mnt/, /lustre/ or /srv/: no '..', no hidden part, no other directory of the server",
@@ -186,11 +217,6 @@ LDISKFS_DEVICE = Rule(
 EXT4_DEVICE = Rule(
     rule=f"self.matches(r'{EXT4_DEVICE_PATTERN}')",
     message="must be below /dev/disk/ or /dev/mapper/, or a /dev/loopN: other names differ from boot to boot",
-)
-MOUNT_OPTION = Rule(
-    rule=f"self.matches(r'{MOUNT_OPTION_PATTERN}') && !(self in {_list(MOUNT_OPTIONS_REFUSED)})",
-    message="must be one option without a comma or a blank, none that mounts something else"
-    " (remount, bind, rbind, move, loop), and not ro, which passes MMP by",
 )
 _IMMUTABLE_OF_OST = tuple(
     Rule(rule=f"self.{field} == oldSelf.{field}", path=f".{field}", message=f"is immutable: {why}")
@@ -246,9 +272,10 @@ CERTIFICATE = (
         " UNKNOWN is never OFF",
     ),
     Rule(
-        rule="!has(self.disks) || self.disks.all(d, d.state in ['Still', 'Clean', 'Fsck'])",
+        rule="!has(self.disks) || self.disks.all(d, d.state in ['Still', 'Clean'])",
         path=".disks",
-        message="has a disk that is not Still, Clean or Fsck: what moves is alive, what cannot be read proves nothing",
+        message="has a disk that is not Still or Clean: what moves is alive, what cannot be read proves nothing, and what"
+        " e2fsck holds is being written",
     ),
     Rule(
         rule="!has(self.confirmedBy) || !has(self.clearMMP) || !self.clearMMP",
@@ -393,4 +420,4 @@ _APPROVAL = (
         " which all shoot, for type Failover",
     ),
 )
-FAILOVER = (*_IDENTITY, *_PHASE, *_PROOF, *_APPROVAL)
+FAILOVER = (*_IDENTITY, *_PHASE, *_PROOF, *_APPROVAL, *DECIDED, *BOUND)

@@ -232,7 +232,9 @@ def _relocating(view: View, fo: Failover, c: Campaign, now: float) -> list[Effec
     if fo.spec.partner in unanswered(view, now):
         return fencing.ask_term(view, now)
     epoch = status.epoch + 1
-    warrant = {"certificate": CertificateWarrant(failover=fo.name, digest=fs.certificate.digest)}
+    warrant = {
+        "certificate": CertificateWarrant(failover=fo.name, digest=fs.certificate.digest, node=fs.certificate.node)
+    }
     proven = [d.target for d in fs.certificate.disks if d.target in held]
     left = [t for t in held if t not in proven]
     serve = [t for t in proven if desired(view, t)]

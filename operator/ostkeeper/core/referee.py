@@ -81,7 +81,12 @@ def _pair(old: OSSPair | None, new: OSSPair) -> Iterator[str]:
 def _pair_spec(spec: OSSPairSpec) -> Iterator[str]:
     yield from _broken(twins.PAIR_SPEC, "spec", None, spec)
     yield from _broken(twins.HEARTBEAT, "spec.heartbeat", None, spec.heartbeat)
+    yield from _broken(twins.FAILOVER_POLICY, "spec.failover", None, spec.failover)
     yield from _broken(twins.CONFIRM, "spec.failover.confirm", None, spec.failover.confirm)
+    yield from _broken(twins.APPROVAL_POLICY, "spec.failover.approval", None, spec.failover.approval)
+    yield from _broken(twins.FAILBACK, "spec.failback", None, spec.failback)
+    for i, condition in enumerate(spec.unhealthy_conditions):
+        yield from _broken(twins.UNHEALTHY, f"spec.unhealthyConditions[{i}]", None, condition)
     for i, node in enumerate(spec.nodes):
         yield from _broken(twins.NODE, f"spec.nodes[{i}]", None, node)
         for j, level in enumerate(node.fencing):
@@ -133,3 +138,6 @@ def _device(old: FenceDevice | None, new: FenceDevice) -> Iterator[str]:
         return
     yield from _broken(twins.DEVICE_SPEC, "spec", None, new.spec)
     yield from _broken(twins.PROBE, "spec.probe", None, new.spec.probe)
+    for twin in twins.DEVICE_FIELDS:
+        if not twin.holds(new.spec, new.spec):
+            yield f"spec{twin.path}: {twin.says}"

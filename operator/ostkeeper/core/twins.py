@@ -10,23 +10,31 @@ A twin says whether the rule *holds*. One that is handed the last version as wel
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from pydantic.alias_generators import to_snake
+
+from ostkeeper.api import fieldrules
 from ostkeeper.api import rules as cel
 from ostkeeper.api.common import Model, Rule, seconds
 from ostkeeper.api.failover import Certificate, Failover, FailoverSpec, FailoverStatus
 from ostkeeper.api.fencedevice import FenceDeviceSpec, Probe
+from ostkeeper.api.fieldrules import Bound
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import (
+    ApprovalPolicy,
     Assignment,
     Confirm,
+    FailbackPolicy,
+    FailoverPolicy,
     Heartbeat,
     Level,
     NodeSpec,
     OSSPair,
     OSSPairSpec,
     OSSPairStatus,
+    UnhealthyCondition,
     Warrant,
 )
 from ostkeeper.api.ost import Backend, OSTSpec
@@ -74,6 +82,10 @@ def _one_of(*members: object) -> bool:
 # ---- what people declare
 
 
+def _bounded(bounds: Iterable[Bound]) -> list[Callable[[Any, Any], bool]]:
+    return [lambda v, _, bound=bound: bound.holds(getattr(v, to_snake(bound.field))) for bound in bounds]  # type: ignore[misc]
+
+
 def _once(things: tuple[Any, ...]) -> bool:
     return len(set(things)) == len(things)
 
@@ -89,11 +101,19 @@ LEVEL = _twins(Level, lambda v, _: _once(tuple((f.device_name, f.outlet) for f i
 NODE = _twins(NodeSpec, lambda v, _: _once(tuple(level.name for level in v.fencing)))
 HEARTBEAT = _twins(
     Heartbeat,
-    lambda v, _: seconds(v.interval) >= 0.1,
+    *_bounded(fieldrules.HEARTBEAT),
     # In milliseconds, as the CEL rule: 3 x 0.1 s is no more than 0.3 s.
     lambda v, _: round(seconds(v.timeout) * 1000) >= 3 * round(seconds(v.interval) * 1000),
 )
-CONFIRM = _twins(Confirm, lambda v, _: seconds(v.interval) >= 0.05)
+CONFIRM = _twins(Confirm, *_bounded(fieldrules.CONFIRM))
+UNHEALTHY = _twins(UnhealthyCondition, *_bounded(fieldrules.UNHEALTHY))
+APPROVAL_POLICY = _twins(ApprovalPolicy, *_bounded(fieldrules.APPROVAL))
+FAILOVER_POLICY = _twins(
+    FailoverPolicy,
+    *_bounded(fieldrules.FAILOVER_POLICY),
+    lambda v, _: v.automatic_after is None or v.mode != "Automatic",
+)
+FAILBACK = _twins(FailbackPolicy, *_bounded(fieldrules.FAILBACK))
 PAIR_SPEC = _twins(
     OSSPairSpec,
     lambda v, _: v.nodes[0].name != v.nodes[1].name,
@@ -101,11 +121,11 @@ PAIR_SPEC = _twins(
     lambda v, _: _is_level(v),
     lambda v, _: all(any(n.name == b.node for n in v.nodes) for b in v.accept_boards),
 )
-PROBE = _twins(Probe, lambda v, _: seconds(v.interval) >= 0.1)
+PROBE = _twins(Probe, *_bounded(fieldrules.PROBE))
 DEVICE_SPEC = _twins(
     FenceDeviceSpec,
     lambda v, _: _one_of(v.ipmi, v.snmp_pdu, v.redfish, v.fence_agent),
-    lambda v, _: seconds(v.request_timeout) >= 0.1,
+    *_bounded(fieldrules.DEVICE),
     lambda v, _: seconds(v.load.grace) <= 300,
 )
 BACKEND = _twins(Backend, lambda v, _: _one_of(v.ldiskfs, v.zfs, v.ext4))
@@ -123,15 +143,24 @@ OST_FIELDS: tuple[Twin[OSTSpec], ...] = (
     Twin(
         ".mountPoint", cel.MOUNT_POINT.message, lambda v, _: bool(re.fullmatch(cel.MOUNT_POINT_PATTERN, v.mount_point))
     ),
-    Twin(".mountOptions", cel.MOUNT_OPTION.message, lambda v, _: all(map(_is_mount_option, v.mount_options))),
+    Twin(
+        ".mountOptions",
+        fieldrules.MOUNT_OPTION.message,
+        lambda v, _: all(map(fieldrules.is_mount_option, v.mount_options)),
+    ),
     Twin(".backend.ldiskfs.device", cel.LDISKFS_DEVICE.message, lambda v, _: _is_ldiskfs_device(v.backend)),
     Twin(".backend.ext4.device", cel.EXT4_DEVICE.message, lambda v, _: _is_ext4_device(v.backend)),
 )
 """Rules that stand on single fields of an OST: what is handed to mount(8) on a storage server."""
-
-
-def _is_mount_option(option: str) -> bool:
-    return bool(re.fullmatch(cel.MOUNT_OPTION_PATTERN, option)) and option not in cel.MOUNT_OPTIONS_REFUSED
+DEVICE_FIELDS: tuple[Twin[FenceDeviceSpec], ...] = tuple(
+    Twin(f".{name}.address", fieldrules.ADDRESS.message, holds)
+    for name, holds in (
+        ("ipmi", lambda v, _: v.ipmi is None or fieldrules.is_address(v.ipmi.address)),
+        ("snmpPDU", lambda v, _: v.snmp_pdu is None or fieldrules.is_address(v.snmp_pdu.address)),
+        ("redfish", lambda v, _: v.redfish is None or fieldrules.is_address(v.redfish.address)),
+    )
+)
+"""Rules that stand on single fields of a FenceDevice."""
 
 
 def _is_ldiskfs_device(backend: Backend) -> bool:
@@ -162,6 +191,39 @@ def _keeps_targets(new: OSSPairStatus, old: OSSPairStatus) -> bool:
     return all(a.target in kept for a in old.assignments)
 
 
+def _keeps_boards(new: OSSPair, old: OSSPair) -> bool:
+    if old.status is None or new.status is None or new.status.boards is old.status.boards:
+        return True
+    pinned = {b.node: b.system_uuid for b in new.status.boards}
+    accepted = {(a.node, a.system_uuid) for a in new.spec.accept_boards}
+    servers = {n.name for n in new.spec.nodes}
+    return all(
+        b.node not in servers
+        or (b.node in pinned and (pinned[b.node] == b.system_uuid or (b.node, pinned[b.node]) in accepted))
+        for b in old.status.boards
+    )
+
+
+def _certified_by_the_slot(new: OSSPairStatus, old: OSSPairStatus) -> bool:
+    if new.assignments is old.assignments:
+        return True
+    for a in new.assignments:
+        certificate = a.warrant.certificate
+        if certificate is None or certificate.failover == old.active_failover:
+            continue
+        was = old.assignment(a.target)
+        if was is None or was.warrant != a.warrant:
+            return False
+    return True
+
+
+def _adopted_upon_a_word(new: OSSPairStatus, old: OSSPairStatus) -> bool:
+    if new.adopted > old.adopted or new.assignments is old.assignments:
+        return True
+    had = {a.target: a.node for a in old.assignments}
+    return all(a.warrant.adopted is None or had.get(a.target, a.node) == a.node for a in new.assignments)
+
+
 def _is_the_release(new: Assignment, old: Assignment) -> bool:
     released = new.warrant.released
     if new.node == old.node or released is None:
@@ -174,18 +236,23 @@ PAIR = _twins(
     lambda v, old: old.status is None or v.status is not None,
     lambda v, _: _holders_are_declared(v),
     _no_jump,
+    _keeps_boards,
 )
 PAIR_STATUS = _twins(
     OSSPairStatus,
     lambda v, old: v.epoch >= old.epoch,
     _keeps_targets,
     lambda v, _: all(a.epoch <= v.epoch for a in v.assignments),
+    lambda v, old: not old.active_failover or v.active_failover in ("", old.active_failover),
+    _certified_by_the_slot,
+    _adopted_upon_a_word,
 )
 ASSIGNMENT = _twins(
     Assignment,
     lambda v, old: v.epoch >= old.epoch if (v.node, v.intent) == (old.node, old.intent) else v.epoch > old.epoch,
     lambda v, old: v.node == old.node or v.warrant != old.warrant,
     lambda v, old: v.node == old.node or v.warrant.certificate is None or old.intent == "Hold",
+    lambda v, old: v.node == old.node or v.warrant.certificate is None or v.warrant.certificate.node == old.node,
     _is_the_release,
 )
 WARRANT = _twins(Warrant, lambda v, _: _one_of(v.adopted, v.released, v.certificate))
@@ -276,6 +343,45 @@ def _may_confirm(new: Failover) -> bool:
     return said != "ConfirmDead" or (new.status is not None and new.status.hold_epoch > 0)
 
 
+def _enters(new: Failover, old: Failover, *phases: str) -> bool:
+    return new.phase != old.phase and new.phase in phases and new.spec.type != "Drill"
+
+
+def _is_decided(new: Failover, old: Failover) -> bool:
+    if not _enters(new, old, "Holding"):
+        return True
+    policy, said, was = new.spec.policy, new.spec.approval, old.status
+    if policy.mode == "Automatic" or (policy.mode == "Manual" and policy.automatic_after is not None):
+        return True
+    return (
+        said is not None
+        and said.answer in ("Failover", "Restart")
+        and was is not None
+        and said.evidence == was.evidence
+    )
+
+
+def _new_certificate(new: Failover, old: Failover) -> Certificate | None:
+    """The certificate that this write brings."""
+    there = old.status is not None and old.status.certificate is not None
+    return new.status.certificate if new.status is not None and not there else None
+
+
+def _is_of_the_status(new: Failover, certificate: Certificate) -> bool:
+    hold = new.status.hold_epoch if new.status else 0
+    return (certificate.boot_id, certificate.hold_epoch) == (new.spec.evidence.boot_id, hold)
+
+
+def _is_confirmed(new: Failover, old: Failover, certificate: Certificate) -> bool:
+    said = new.spec.approval
+    given = said is not None and (said.answer, said.by) == ("ConfirmDead", certificate.confirmed_by)
+    return given and old.phase == "Blocked"
+
+
+def _reads_disks(new: Failover, certificate: Certificate) -> bool:
+    return new.phase != "Relocating" or not new.spec.targets or bool(certificate.disks)
+
+
 def _same(*fields: str) -> Callable[[FailoverSpec, FailoverSpec], bool]:
     return lambda new, old: all(getattr(new, field) == getattr(old, field) for field in fields)
 
@@ -290,7 +396,7 @@ FAILOVER_SPEC = _twins(
 CERTIFICATE = _twins(
     Certificate,
     lambda v, _: _feeds_prove(v),
-    lambda v, _: all(d.state in ("Still", "Clean", "Fsck") for d in v.disks),
+    lambda v, _: all(d.state in ("Still", "Clean") for d in v.disks),
     lambda v, _: v.confirmed_by is None or not v.clear_mmp,
 )
 FAILOVER_STATUS = _twins(
@@ -315,4 +421,10 @@ FAILOVER = _twins(
     lambda v, old: _is_unanswered(v, old) or _answers_the_phase(v),
     lambda v, old: _is_unanswered(v, old) or _may_confirm(v),
     lambda v, old: _is_unanswered(v, old) or _answers_the_type(v),
+    _is_decided,
+    lambda v, old: not _enters(v, old, "Holding", "Relocating") or v.spec.policy.mode != "Observe",
+    lambda v, old: (c := _new_certificate(v, old)) is None or _is_of_the_status(v, c),
+    lambda v, old: (c := _new_certificate(v, old)) is None or not c.clear_mmp or v.spec.policy.clear_mmp,
+    lambda v, old: (c := _new_certificate(v, old)) is None or c.confirmed_by is None or _is_confirmed(v, old, c),
+    lambda v, old: (c := _new_certificate(v, old)) is None or _reads_disks(v, c),
 )

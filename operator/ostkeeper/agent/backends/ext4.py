@@ -25,6 +25,7 @@ from ostkeeper.agent.children import Child, ChildExit, Children, NotStartedError
 from ostkeeper.agent.locks import TargetLock
 from ostkeeper.agent.mounts import MountEntry
 from ostkeeper.agent.threads import Wanted, Worker
+from ostkeeper.api.fieldrules import is_mount_option
 from ostkeeper.core.diskview import Probe
 
 _SUPERBLOCK_AGE = 1.0
@@ -177,7 +178,7 @@ class Ext4Backend:
     async def mount(
         self, lock: TargetLock, mount_point: Path, options: Sequence[str], until: float = math.inf
     ) -> Child:
-        """See `Backend`. Raises `DiskError` MountOptionRefused for options that would mount past MMP."""
+        """See `Backend`. Raises `DiskError` MountOptionRefused for options that are not on the list."""
         try:
             argv = mount_command(self.source, mount_point, options)
             await self.flush()
@@ -251,11 +252,13 @@ _PAST_MMP = {
 }
 """Options past MMP. The kernel skips it for a read-only mount (tried on 6.18: mounted, journal replayed, block CLEAN)."""
 
+_UNLISTED = "it is none of those that README lists, and an object from before that list may still have it"
+
 
 def mount_command(device: str, mount_point: Path, options: Sequence[str]) -> list[str]:
-    """`mount -t ext4 -o OPTIONS DEVICE DIR`. Raises `DiskError` MountOptionRefused for what would bypass MMP."""
+    """`mount -t ext4 -o OPTIONS DEVICE DIR`. Raises `DiskError` MountOptionRefused for what is not on the list."""
     for option in (part for given in options for part in given.split(",")):
-        why = _PAST_MMP.get(option.split("=")[0])
+        why = _PAST_MMP.get(option.split("=")[0]) or ("" if is_mount_option(option) else _UNLISTED)
         if why:
             raise DiskError("MountOptionRefused", f"{device}: option {option!r} is refused: {why}; remove it")
     return ["mount", "-t", "ext4", "-o", ",".join(options) or "rw", device, str(mount_point)]
