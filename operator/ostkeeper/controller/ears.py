@@ -42,6 +42,10 @@ Show = Callable[[type[Resource], Json], None]
 GoneFn = Callable[[str, str], None]
 
 
+KOPF_NAME: Any = "ostkeeper"
+"""What kopf calls itself among peers; it has none here. Left out, it asks for the user's name, and a container's uid has none."""
+
+
 class Patience:
     """kopf's back-off, in seconds, for ever: a watch that gives up stays away in silence."""
 
@@ -127,7 +131,9 @@ class Ears:
     async def _listen(self) -> None:
         """One life of kopf; ends when a part of it breaks, or when it is to start afresh."""
         roots = set(
-            await kopf.spawn_tasks(registry=self._registry(), settings=_settings(), standalone=True, clusterwide=True)
+            await kopf.spawn_tasks(
+                registry=self._registry(), settings=_settings(), identity=KOPF_NAME, standalone=True, clusterwide=True
+            )
         )
         self.started()
         self._began = asyncio.get_running_loop().time()
