@@ -1,15 +1,18 @@
 """What an agent may write: the lease and the OSS status of its own server. Everything else is refused, by name."""
 
+import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from api.objects import Api, Json, Refusal, api, fresh, oss, pair
-from ostkeeper.testbed.controlplane import ControlPlane
+from ostkeeper.testbed.controlplane import ControlPlane, ControlPlaneError
 from ostkeeper.testbed.controlplane_client import ApiClient, ApiError
-from ostkeeper.testbed.identities import OPERATOR, OPERATOR_NAMESPACE
+from ostkeeper.testbed.identities import OPERATOR, OPERATOR_NAMESPACE, agent
 
 pytestmark = pytest.mark.contract
 
@@ -159,3 +162,46 @@ async def test_agents_requests_are_in_the_priority_level_of_nodes(plane: Control
             session.get(f"{leases()}/oss1", ssl=False) as response,
         ):
             assert response.headers["X-Kubernetes-PF-FlowSchema-UID"] == schema["metadata"]["uid"]
+
+
+LONG = "oss1-" + "x" * 58
+"""A server of 63 characters, the longest that a pair takes. Its CN cannot hold a prefix."""
+
+
+def subject(path: Path, cn: str) -> subprocess.CompletedProcess[str]:
+    """Ask for a certificate as README says; openssl refuses a CN of more than 64 characters."""
+    words = ["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", str(path / "key"), "-out", "-"]
+    return subprocess.run(
+        [*words, "-subj", f"/O=ostkeeper:agents/CN={cn}"], capture_output=True, text=True, check=False
+    )
+
+
+def test_name_of_the_longest_server_fits_into_a_certificate(tmp_path: Path) -> None:
+    assert len(LONG) == 63
+    assert subject(tmp_path, agent(LONG).user).returncode == 0
+    assert subject(tmp_path, agent("x" * 48).user).returncode == 0
+    assert agent("x" * 48).user.startswith("ostkeeper:agent:")
+    assert "string too long" in subject(tmp_path, f"ostkeeper:agent:{'x' * 49}").stderr
+
+
+@pytest.mark.parametrize(
+    ("user", "name", "reason"),
+    [
+        (LONG, LONG, ""),
+        (LONG, "oss1", "writes its own lease and OSS only, not oss1"),
+        ("oss1", "oss1", "an agent must name its server"),
+        (f"ostkeeper:agents:{LONG}", LONG, "an agent must name its server"),
+        ("ostkeeper:agent:oss1", "oss1", ""),
+    ],
+)
+async def test_server_with_a_long_name_stands_alone_in_the_certificate(
+    plane: ControlPlane, user: str, name: str, reason: str
+) -> None:
+    await plane.kubectl("delete", "lease", name, "-n", "ostkeeper-heartbeats", "--ignore-not-found")
+    words = ("create", "--dry-run=server", "-n", "ostkeeper-heartbeats", "-f", "-", f"--as={user}")
+    created = plane.kubectl(*words, "--as-group=ostkeeper:agents", stdin=json.dumps(lease(name)))
+    if not reason:
+        await created
+        return
+    with pytest.raises(ControlPlaneError, match=reason):
+        await created

@@ -33,8 +33,8 @@ STRANGER = Identity("mallory")
 
 
 def agent(node: str) -> Identity:
-    """Return the agent of `node`, named as the client certificate of a real one (CN ostkeeper:agent:NODE)."""
-    return Identity(f"ostkeeper:agent:{node}", ("ostkeeper:agents",))
+    """Return the agent of `node`, named as the client certificate of a real one: a CN has 64 characters at most."""
+    return Identity(node if len(node) > 48 else f"ostkeeper:agent:{node}", ("ostkeeper:agents",))
 
 
 def everyone(nodes: Iterable[str] = ()) -> tuple[Identity, ...]:
