@@ -118,5 +118,6 @@ async def test_backend_that_is_not_served_reads_unreadable_and_says_so(tmp_path:
     reading = next(event.reading for event in said if isinstance(event, ev.DiskSeen))
     assert not reading.ok
     assert "zfs" in reading.error
+    assert reading.reason == "BackendNotServed"
     ended = await acts.mount(shelf, ev.Mount(1, T, "/mnt/none", (), "", "", False, math.inf, "a test"))
-    assert ended.reason == "BackendUnavailable"
+    assert ended.reason == "BackendNotServed"

@@ -157,7 +157,7 @@ async def check_release(shelf: Shelf, order: ev.CheckRelease) -> ev.ReleaseCheck
 def _disk(shelf: Shelf, target: str) -> Disk:
     disk = shelf.get(target)
     if disk is None:
-        raise ActError("BackendUnavailable", f"{target}: not served by this release of the agent")
+        raise ActError("BackendNotServed", f"{target}: not served by this release of the agent")
     return disk
 
 

@@ -87,7 +87,8 @@ class Shelf:
             backend = backend_for(ref.kind, ref.target, ref.source, self.children)
         except BackendUnavailableError as error:
             self._refused[ref.target] = ref
-            self._emit(ev.DiskSeen(ev.Reading(ref.target, time.monotonic(), False, str(error), "Unreadable")))
+            seen = ev.Reading(ref.target, time.monotonic(), False, str(error), error.reason, "Unreadable")
+            self._emit(ev.DiskSeen(seen))
             return
         watch = DiskWatch(
             ref.target, backend.reader(), lambda view: self._emit(ev.DiskSeen(reading_of(ref.target, view)))

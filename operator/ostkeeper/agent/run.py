@@ -24,6 +24,7 @@ from ostkeeper.agent.children import Children
 from ostkeeper.agent.disks import Shelf
 from ostkeeper.agent.heartbeat import Heartbeat
 from ostkeeper.agent.identity import Identity
+from ostkeeper.agent.journal import Journal
 from ostkeeper.agent.kubeconfig import Access
 from ostkeeper.agent.locks import Locks
 from ostkeeper.agent.mounts import MountWatch
@@ -99,6 +100,7 @@ class Agent:
         self._watchers: list[Watcher] = []
         self._peer = peer.PeerWatch(settings.port, settings.peers, lambda boot: self._tell(ev.PeerSeen(boot)))
         self._tasks: set[asyncio.Task[None]] = set()
+        self._journal = Journal()
         self._failed: asyncio.Future[None] | None = None
         self._pair: PairRef | None = None
         self._partner = ""
@@ -106,6 +108,7 @@ class Agent:
     async def run(self) -> None:
         """Start everything and drive the machine. Raises OSError when the port cannot be had."""
         identity = self._settings.identity
+        self._journal.starts(VERSION, identity, self._settings.state_directory)
         self._failed = asyncio.get_running_loop().create_future()
         server = await peer.serve(f"{identity.node}/{identity.boot_id}", self._settings.port)
         mount_watch = MountWatch(self._shelf.look_at_mounts)
@@ -163,6 +166,7 @@ class Agent:
             self._failed.set_exception(moved)
         elif self._pair is None:
             self._pair = pair = oss.spec.pair
+            log.info("this server belongs to pair %s/%s", pair.namespace, pair.name)
             by_pair = f"spec.pairName={pair.name}"
 
             def listed(count: int) -> None:
@@ -246,14 +250,15 @@ class Agent:
             case ev.Remember():
                 self._tell(await self._remember(effect))
             case ev.Mount():
-                log.info("mount %s on %s: %s", effect.target, effect.mount_point, effect.why)
-                self._tell(_logged(await acts.mount(self._shelf, effect)))
+                self._journal.begins(effect)
+                self._tell(self._journal.ended(await acts.mount(self._shelf, effect)))
             case ev.Unmount():
-                log.info("unmount %s: %s", effect.target, effect.why)
-                self._tell(_logged(await acts.unmount(self._shelf, effect)))
+                self._journal.begins(effect)
+                self._tell(self._journal.ended(await acts.unmount(self._shelf, effect)))
             case ev.CheckRelease():
                 self._tell(await acts.check_release(self._shelf, effect))
             case ev.Report():
+                self._journal.reports(effect.status)
                 self._tell(await self._report(effect))
 
     async def _remember(self, asked: ev.Remember) -> ev.Stored:
@@ -296,14 +301,6 @@ def _uptime() -> int:
         return max(0, int(since_boot - int(after_name[19]) / os.sysconf("SC_CLK_TCK")))  # field 22 of proc_pid_stat(5)
     except (OSError, ValueError, IndexError):
         return int(since_boot)
-
-
-def _logged(ended: Any) -> Any:
-    if ended.ok:
-        log.info("%s: done", ended.target)
-    else:
-        log.warning("%s: %s: %s", ended.target, ended.reason, ended.message)
-    return ended
 
 
 def _open_store(directory: Path) -> tuple[Store | None, str]:

@@ -183,7 +183,7 @@ def reading_of(target: str, view: DiskView) -> Reading:
     probe, good = view.probe, view.good
     if good is None:
         error = probe.error or "not read yet"
-        return Reading(target, probe.began, False, error, "Unreadable")
+        return Reading(target, probe.began, False, error, activity="Unreadable")
     return Reading(
         target=target,
         began=probe.began,

@@ -46,6 +46,8 @@ class Reading(NamedTuple):
     """The latest reading succeeded. If not, what follows is of the latest that did."""
     error: str = ""
     """Why it did not, in words."""
+    reason: str = ""
+    """The same in one CamelCase word, where it is no fault of the disk."""
     activity: Activity = "Unknown"
     uuid: str = ""
     """UUID of the file system; empty before the first good reading."""

@@ -151,4 +151,4 @@ def _told(reading: ev.Reading) -> tuple[object, ...]:
     """All that a reading says but its date and its counts; of the block itself only where it stands still."""
     block = reading.digest if reading.activity == "Still" else ""
     disk = (reading.uuid, reading.label, reading.mmp_enabled, reading.update_interval, reading.file_system_errors)
-    return (reading.ok, reading.error, reading.activity, reading.mark, block, reading.ordinary, *disk)
+    return (reading.ok, reading.error, reading.reason, reading.activity, reading.mark, block, reading.ordinary, *disk)

@@ -150,7 +150,7 @@ def _disk_unread(target: Target, now: float) -> Refusal | None:
     if reading is None:
         return WAIT, f"{target.name}: its disk has not been read yet"
     if not reading.ok:
-        return "DiskUnreadable", f"{target.name}: {reading.error}"
+        return reading.reason or "DiskUnreadable", f"{target.name}: {reading.error}"
     if now - reading.began > STALLED_AFTER:
         why = f"its disk has not answered for over {STALLED_AFTER:g}s; look at the device and its paths"
         return "DiskUnreadable", f"{target.name}: {why}"

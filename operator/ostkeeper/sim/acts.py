@@ -41,7 +41,7 @@ class Act(ABC):
         run.in_hand.add(self.target)
         holder = run.host.table.children.get(self.target)
         if self.target not in run.disks.watches:
-            self.end("BackendUnavailable", f"{self.target}: not watched")
+            self.end("BackendNotServed", f"{self.target}: not watched")
         elif holder is not None:
             self.end("ChildAlive", f"{holder} holds {self.target}")
         else:

@@ -37,7 +37,7 @@ class BackendUnavailableError(DiskError):
 
     def __init__(self, kind: str) -> None:
         super().__init__(
-            "BackendUnavailable",
+            "BackendNotServed",
             f"backend {kind}: not served by this release of the agent, so nothing of it is probed, mounted or unmounted "
             "here; use spec.backend.ext4, or mount the target by hand (it is then respected as a foreign mount)",
         )
