@@ -49,6 +49,13 @@ def of(**fields: Any) -> Json:
 
 MOVED = assigned(node="oss2", intent="Serve", warrant=CERTIFIED)
 
+
+def many(count: int) -> list[Json]:
+    """Return so many assignments, the two of SERVING first."""
+    more = [THIRD | {"target": f"scratch-OST{index:04x}"} for index in range(2, count)]
+    return [*SERVING["assignments"], *more]
+
+
 ADMITTED: list[tuple[str, Json, Json]] = [
     # what it shows, the status before, what is changed
     ("an epoch that stays", SERVING, {"activeFailover": "pair-a-42"}),
@@ -76,6 +83,17 @@ ADMITTED: list[tuple[str, Json, Json]] = [
         {"activeFailover": "pair-a-46"},
     ),
     ("a board that is pinned for the first time", SERVING, {"boards": [BOARD]}),
+    (
+        "a retired target that goes from Release",
+        held("Release"),
+        {"epoch": 44, "assignments": SERVING["assignments"][1:]},
+    ),
+    (
+        "the last target of a pair that goes from Release",
+        changed(held("Release"), {"assignments[1]": ABSENT}),
+        {"epoch": 44, "assignments": []},
+    ),
+    ("64 targets", SERVING, {"epoch": 45, "assignments": many(64)}),
     ("a Restart: back to itself, certified", held("Hold"), assigned(intent="Serve", warrant=CERTIFIED)),
 ]
 REFUSED: list[tuple[Json, Json, str, str]] = [
@@ -86,6 +104,16 @@ REFUSED: list[tuple[Json, Json, str, str]] = [
     (SERVING, {"assignments": ABSENT}, "status.assignments", "must not lose a target"),
     (SERVING, {"assignments": []}, "status.assignments", "must not lose a target"),
     (SERVING, {"assignments[1]": ABSENT}, "status.assignments", "must not lose a target"),
+    (SERVING, {"epoch": 45, "assignments[1]": ABSENT}, "status.assignments", "must not lose a target"),
+    (held("Hold"), {"epoch": 45, "assignments[0]": ABSENT}, "status.assignments", "must not lose a target"),
+    (held("Release"), {"assignments[0]": ABSENT}, "status.assignments", "must not lose a target"),
+    (
+        changed(held("Release"), {"activeFailover": "pair-a-40", "assignments[1].intent": "Hold"}),
+        {"epoch": 45, "assignments[0]": ABSENT},
+        "status.assignments",
+        "while a Failover holds targets",
+    ),
+    (SERVING, {"epoch": 45, "assignments": many(65)}, "status.assignments", "must have at most 64 items"),
     (SERVING, {"assignments": [*SERVING["assignments"], THIRD]}, "status.assignments", "an epoch above status.epoch"),
     (SERVING, {"assignments[0].intent": "Hold"}, "epoch", "must rise with every change of node or intent"),
     (

@@ -9,6 +9,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import OSS, OSSStatus, PairRef, Released
 from ostkeeper.api.osspair import Assignment, Nonce, OSSPair
+from ostkeeper.api.ost import OST
 from ostkeeper.core import events as e
 from ostkeeper.core.heartbeats import newer
 
@@ -193,7 +194,8 @@ class Agents:
         def fresh() -> None:
             pair = self.world.store.find(OSSPair, "pair-a")
             stands = pair is not None and pair.status is not None and pair.status.assignment(grant.target) == grant
-            usable = server.lives and server.boots == boots and self._reaches(server)
+            declared = any(ost.target == grant.target for ost in self.world.store.every(OST))
+            usable = declared and server.lives and server.boots == boots and self._reaches(server)
             if usable and stands and grant.target not in server.mounts:
                 self._mount(server, grant)
 

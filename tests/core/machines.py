@@ -6,12 +6,12 @@ and its partner, answers nonces, mounts under Serve, lets go under Release and s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from core.clockwork import Clockwork
-from ostkeeper.api.oss import DiskReport, NonceAnswer, OSSStatus, PeerReport, Released, TargetReport
+from ostkeeper.api.oss import MOST_TARGETS, DiskReport, NonceAnswer, OSSStatus, PeerReport, Released, TargetReport
 from ostkeeper.api.osspair import Assignment, OSSPair
 from ostkeeper.core.power import PowerReading, PowerState
 
@@ -151,6 +151,8 @@ class Floor:
         """The PDUs measure the load of their outlets."""
         self.recovery_time = 0.0
         """Seconds that clients need to reconnect to what was just mounted; 0: no Lustre, no recovery."""
+        self.declared: Callable[[], set[str]] = lambda: set(self.disks)
+        """Targets of the OSTs that exist."""
         self.overlaps: list[str] = []
         """Every moment at which a second server began to mount what another could still write to."""
 
@@ -298,6 +300,13 @@ class Floor:
 
     # --- reports
 
+    def told(self, server: Server) -> list[str]:
+        """The targets that a server's reports name: those that are assigned or mounted, then those that are declared."""
+        status = server.seen.status if server.seen else None
+        ours = {a.target for a in status.assignments} if status else set()
+        first = [t for t in sorted(self.disks) if t in ours or t in server.mounts]
+        return sorted([*first, *(t for t in sorted(self.declared()) if t not in first)][:MOST_TARGETS])
+
     def report(self, server: Server, ping_timeout: float) -> OSSStatus:
         """What the agent of a server says of itself."""
         self.write_blocks()
@@ -308,8 +317,8 @@ class Floor:
             uptime_seconds=int(self.clock.now - server.up_since),
             epoch_seen=server.epoch_seen,
             nonce=server.answer,
-            targets=tuple(self._target(server, t) for t in sorted(self.disks)),
-            disks=tuple(self.disk_report(server, t) for t in sorted(self.disks)),
+            targets=tuple(self._target(server, t) for t in self.told(server)),
+            disks=tuple(self.disk_report(server, t) for t in self.told(server)),
             peer=self._peer(server, ping_timeout),
             hazards=server.hazards,
             refusal=server.refusal,
@@ -355,11 +364,11 @@ class Floor:
         base = seen_at
         if failover and level >= 0:
             base = server.bases.setdefault((failover, level), seen_at)
-        foreign = [t for t in sorted(self.disks) if t not in server.mounts]
+        foreign = [t for t in self.told(server) if t not in server.mounts]
         return NonceAnswer(
             value=value,
             moved=tuple(t for t in foreign if server.disk_link and self.disks[t].moved_at > base + 0.05),
-            disks=tuple(self.disk_report(server, t) for t in sorted(self.disks)),
+            disks=tuple(self.disk_report(server, t) for t in self.told(server)),
             children=tuple(t for t, m in sorted(server.mounts.items()) if not m.done),
             mounted=tuple(t for t, m in sorted(server.mounts.items()) if m.done),
         )

@@ -311,7 +311,12 @@ BROKEN: dict[str, list[Callable[[], object]]] = {
         lambda: pair(HELD, status(grant(epoch=42), epoch=44)),
     ],
     "grant-ahead": [lambda: pair(HELD, status(grant(epoch=44)))],
-    "grant-lost": [lambda: pair(HELD, status(epoch=44))],
+    "grant-lost": [
+        lambda: pair(HELD, status(epoch=44)),
+        lambda: pair(status(grant(intent="Serve"), active=""), status(epoch=44, active="")),
+        lambda: pair(status(grant(intent="Release"), active=""), status(active="")),
+        lambda: pair(status(grant(intent="Release"), grant(target=T1)), status(grant(target=T1), epoch=44)),
+    ],
     "serve-for-two": [lambda: relocation(assignments=(grant(), grant("oss2", "Serve", 44, CERTIFIED)))],
     "silent-change": [
         lambda: pair(HELD, status(grant(intent="Serve"))),

@@ -87,6 +87,7 @@ class World:
         """The same for an off that has arrived: crash, or nothing."""
         self.agents = Agents(self)
         store.watcher = self._committed
+        floor.declared = lambda: {ost.target for ost in store.every(OST)}
         clock.every(CANARY, self._canary, first=0.4)
 
     # --- shortcuts for tests

@@ -23,8 +23,8 @@ def _node(name: str, rack: int, outlet: int) -> dict[str, Any]:
     return {"name": name, "fencing": levels}
 
 
-def write_site(folder: Path, pairs: int) -> str:
-    """Write the manifests and return the folder."""
+def write_site(folder: Path, pairs: int, targets: int = 2) -> str:
+    """Write the manifests, with so many targets a pair, and return the folder."""
     found: list[dict[str, Any]] = []
     for place in range(pairs):
         rack, first = place // 8, 2 * (place % 8) + 1
@@ -34,7 +34,7 @@ def write_site(folder: Path, pairs: int) -> str:
         found += [_device(f"bmc-{server}", "ipmi") for server in servers]
         nodes = [_node(server, rack, first + number) for number, server in enumerate(servers)]
         found.append(_object("OSSPair", f"pair-{place}", {"nodes": nodes, "failover": {"mode": "Automatic"}}))
-        for index in range(2 * place, 2 * place + 2):
+        for index in range(targets * place, targets * place + targets):
             name = f"scratch-ost{index:04x}"
             spec = {
                 "fileSystem": "scratch",

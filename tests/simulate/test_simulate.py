@@ -51,6 +51,19 @@ def test_dead_server_of_an_automatic_pair_is_fenced_and_its_osts_are_served_agai
     assert night["violations"] == []
 
 
+def test_pair_of_40_osts_is_simulated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, night = told(capsys, "-f", write_site(tmp_path, 1, 40), "--fault", "host oss1 dies")
+    assert status == 0
+    assert [ost["node"] for ost in night["osts"]] == ["oss2"] * 40
+
+
+def test_more_osts_than_a_pair_holds_are_refused_with_the_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "-f", write_site(tmp_path, 1, 65), "--fault", "host oss1 dies"]) == 2
+    assert "OSSPair scratch/pair-0: 65 OSTs name it, and a pair holds 64 targets at most" in capsys.readouterr().err
+
+
 def test_dead_server_of_a_manual_pair_waits_for_a_person_and_the_exit_status_says_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

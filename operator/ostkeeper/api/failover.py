@@ -9,7 +9,7 @@ from pydantic import Field
 from ostkeeper.api import rules as cel
 from ostkeeper.api.common import AGE_COLUMN, Column, Conditions, Duration, Model, Resource, Rule
 from ostkeeper.api.fencedevice import Load, Name
-from ostkeeper.api.oss import Mark, Text, Word
+from ostkeeper.api.oss import MOST_TARGETS, Mark, Text, Word
 from ostkeeper.api.osspair import Confirm, Mode
 
 Phase = Literal[
@@ -130,7 +130,7 @@ class FailoverSpec(Model):
     """The server that it is about: the failed one, or the one that targets leave."""
     partner: Name
     """The other server."""
-    targets: Annotated[tuple[Word, ...], Field(max_length=32)] = ()
+    targets: Annotated[tuple[Word, ...], Field(max_length=MOST_TARGETS)] = ()
     """The targets that it is about."""
     evidence: Evidence
     """All readings on which it was opened."""
@@ -192,7 +192,7 @@ class Certificate(Model):
     """The level that proved it."""
     feeds: Annotated[tuple[FeedProof, ...], Field(max_length=8)] = ()
     """All feeds of that level."""
-    disks: Annotated[tuple[DiskProof, ...], Field(max_length=64)] = ()
+    disks: Annotated[tuple[DiskProof, ...], Field(max_length=MOST_TARGETS)] = ()
     """The dead server's disks, as the partner read them after the last off."""
     nonce: Word = ""
     """The nonce that the partner answered."""

@@ -10,6 +10,8 @@ from ostkeeper.api import rules as cel
 from ostkeeper.api.common import AGE_COLUMN, READY_COLUMN, WHY_COLUMNS, Column, Conditions, Model, Resource, Rule
 from ostkeeper.api.fencedevice import Name
 
+MOST_TARGETS = 64
+"""The most targets that a pair may hold: reports, answers and assignments have room for so many."""
 Word = Annotated[str, Field(max_length=64)]
 Text = Annotated[str, Field(max_length=1024)]
 Mark = Annotated[str, Field(max_length=385)]
@@ -94,13 +96,13 @@ class NonceAnswer(Model):
 
     value: Word
     """The nonce."""
-    moved: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    moved: Annotated[tuple[Word, ...], Field(max_length=MOST_TARGETS)] = ()
     """Targets not mounted here whose block has moved since this nonce, or an earlier one of its failover, was first seen."""
-    disks: Annotated[tuple[DiskReport, ...], Field(max_length=64)] = ()
+    disks: Annotated[tuple[DiskReport, ...], Field(max_length=MOST_TARGETS)] = ()
     """All disks of the pair, each read after the nonce was seen."""
-    children: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    children: Annotated[tuple[Word, ...], Field(max_length=MOST_TARGETS)] = ()
     """Targets that a child of this or of an earlier agent may still write to."""
-    mounted: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    mounted: Annotated[tuple[Word, ...], Field(max_length=MOST_TARGETS)] = ()
     """Targets mounted here, whoever mounted them."""
 
 
@@ -130,9 +132,9 @@ class OSSStatus(Model):
     """The highest epoch this agent has seen for any disk of the pair; above the API's: EpochRegressed."""
     nonce: NonceAnswer | None = None
     """The last nonce that was answered."""
-    targets: Annotated[tuple[TargetReport, ...], Field(max_length=64)] = ()
+    targets: Annotated[tuple[TargetReport, ...], Field(max_length=MOST_TARGETS)] = ()
     """Every target of the pair, as this server has it."""
-    disks: Annotated[tuple[DiskReport, ...], Field(max_length=64)] = ()
+    disks: Annotated[tuple[DiskReport, ...], Field(max_length=MOST_TARGETS)] = ()
     """Every disk of the pair, as this server reads it."""
     peer: PeerReport = PeerReport()
     """The partner, as the network shows it."""

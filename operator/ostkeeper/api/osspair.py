@@ -21,7 +21,7 @@ from ostkeeper.api.common import (
     condition_column,
 )
 from ostkeeper.api.fencedevice import Name
-from ostkeeper.api.oss import Text, Word
+from ostkeeper.api.oss import MOST_TARGETS, Text, Word
 
 Mode = Literal["Observe", "Manual", "Automatic"]
 Intent = Literal["Serve", "Hold", "Release"]
@@ -354,7 +354,7 @@ class OSSPairStatus(Model):
     assignments: Annotated[
         tuple[Assignment, ...],
         Field(
-            max_length=32,
+            max_length=MOST_TARGETS,
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["target"]},
         ),
     ] = ()

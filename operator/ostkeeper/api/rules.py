@@ -137,10 +137,19 @@ PAIR_STATUS = (
         message="must not go back: a server might act on a permission that was taken from it",
     ),
     Rule(
-        rule="!has(oldSelf.assignments) || (has(self.assignments)"
-        " && oldSelf.assignments.all(o, self.assignments.exists(n, n.target == o.target)))",
+        rule="!has(oldSelf.assignments) || oldSelf.assignments.all(o,"
+        " (has(self.assignments) && self.assignments.exists(n, n.target == o.target))"
+        " || (o.intent == 'Release' && self.epoch > oldSelf.epoch))",
         path=".assignments",
-        message="must not lose a target: forgetting who may mount it would let it be placed anew beside its mount",
+        message="must not lose a target, unless it was in Release: forgetting who may mount it would let it be placed anew"
+        " beside its mount",
+    ),
+    Rule(
+        rule="!has(oldSelf.assignments) || !has(oldSelf.activeFailover) || oldSelf.activeFailover == ''"
+        " || !oldSelf.assignments.exists(h, h.intent == 'Hold')"
+        " || (has(self.assignments) && self.assignments.size() >= oldSelf.assignments.size())",
+        path=".assignments",
+        message="must not lose a target while a Failover holds targets: from Hold to relocation nothing else changes",
     ),
     Rule(
         rule="!has(self.assignments) || self.assignments.all(a, a.epoch <= self.epoch)",

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 from ostkeeper.api.common import seconds
+from ostkeeper.api.oss import MOST_TARGETS
 from ostkeeper.cli import nightpage, nightshow
 from ostkeeper.cli.manifests import ManifestError, load
-from ostkeeper.core.claims import find_problems
+from ostkeeper.core.claims import find_problems, pair_key
 from ostkeeper.core.events import Problem
 from ostkeeper.sim import fmea
 from ostkeeper.sim.config import Settings, Site
@@ -61,6 +62,11 @@ def site_of(paths: list[str]) -> tuple[Site, tuple[Problem, ...]]:
     """The site that the manifests declare, and what is wrong between its objects. Raises ManifestError."""
     found = load(paths)
     pairs, osts, devices = tuple(found.pairs), tuple(found.osts), tuple(found.devices)
+    for pair in pairs:
+        count = sum(pair_key(ost) == pair.key for ost in osts)
+        if count > MOST_TARGETS:
+            said = f"OSSPair {pair.key}: {count} OSTs name it, and a pair holds {MOST_TARGETS} targets at most"
+            raise ManifestError(f"{said}; declare the rest in another pair")
     nodes = tuple(server for pair in pairs for server in pair.servers)
     return Site(pairs, osts, devices, nodes), find_problems(pairs, osts, devices)
 

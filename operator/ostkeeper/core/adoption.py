@@ -7,6 +7,7 @@ somewhere: assigned there; nowhere: home. Not here: anything that moves a target
 from __future__ import annotations
 
 from ostkeeper.api.common import Condition
+from ostkeeper.api.oss import MOST_TARGETS
 from ostkeeper.api.osspair import AdoptedWarrant, Assignment, Board, Warrant
 from ostkeeper.api.ost import OST
 from ostkeeper.core.able import answered, held_by_failover
@@ -73,7 +74,7 @@ def adopt(view: View, now: float) -> list[Effect]:
 
 def _unassigned(view: View, *, everything: bool) -> list[OST]:
     assert view.status is not None
-    blocked = view.blocked_targets()
+    blocked = view.blocked_targets().union(beyond_limit(view))
     found = []
     for _, ost in sorted(view.osts.items()):
         if ost.target in blocked or ost.metadata.deletion_timestamp:
@@ -81,6 +82,15 @@ def _unassigned(view: View, *, everything: bool) -> list[OST]:
         if everything or view.status.assignment(ost.target) is None:
             found.append(ost)
     return found
+
+
+def beyond_limit(view: View) -> tuple[str, ...]:
+    """Targets that are assigned to nobody, and for which the pair has no room."""
+    if view.status is None or len(view.osts) <= MOST_TARGETS - len(view.status.assignments):
+        return ()
+    assigned, blocked = {a.target for a in view.status.assignments}, view.blocked_targets()
+    waiting = {ost.target for ost in view.osts.values()} - assigned - blocked
+    return tuple(sorted(waiting)[MOST_TARGETS - len(assigned) :])
 
 
 def answers(view: View, node: str, value: str) -> bool:

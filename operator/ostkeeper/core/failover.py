@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Certificate, Evidence, Failover
-from ostkeeper.api.osspair import CertificateWarrant, Fenced, Nonce, Noted, Wiring
+from ostkeeper.api.osspair import Assignment, CertificateWarrant, Fenced, Nonce, Noted, Wiring
 from ostkeeper.api.phases import TERMINAL
 from ostkeeper.core import budget, fencing
 from ostkeeper.core.able import (
@@ -114,7 +114,8 @@ def _reason_gone(view: View, fo: Failover, verdict: str) -> str:
     if fo.spec.evidence.verdict == "ReleaseOverdue":
         if verdict == "Failed":
             return f"{fo.spec.node} did not let go, and now it is Failed: that is another question"
-        overdue = any(a.intent == "Release" and not released(view, a) for a in view.held_by(fo.spec.node))
+        waiting = [a for a in view.held_by(fo.spec.node) if a.intent == "Release" and view.ost(a.target) is not None]
+        overdue = any(not released(view, a) for a in waiting)
         return "" if overdue else f"{fo.spec.node} has let go"
     if verdict in ("Healthy", "Degraded"):
         return f"{RETURNED}: {fo.spec.node} is {verdict}"
@@ -339,11 +340,15 @@ def _recovering(view: View, fo: Failover, now: float) -> list[Effect]:
     server = fo.spec.node if fo.status is not None and fo.status.answer == "Restart" else fo.spec.partner
     mine = [a for a in view.status.assignments if a.target in fo.spec.targets and a.node == server]
     waiting = [a.target for a in mine if a.intent == "Serve" and not served(view, a.node, a.target)]
-    if waiting:
+    if any(view.ost(target) is not None for target in waiting):  # nobody mounts what no OST declares
         return []
-    said = (f"{a.target} {'on' if a.intent == 'Serve' else 'unmounted, now with'} {a.node}" for a in mine)
+    said = (f"{a.target} {'unmounted, now with' if _idle(a, waiting) else 'on'} {a.node}" for a in mine)
     where = ", ".join(said) or f"none of them is with {server}"
     return write_failover(view, fo, where, phase="Complete")
+
+
+def _idle(a: Assignment, waiting: list[str]) -> bool:
+    return a.intent != "Serve" or a.target in waiting
 
 
 def served(view: View, node: str, target: str) -> bool:

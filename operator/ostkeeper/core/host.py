@@ -212,6 +212,7 @@ class HostMachine:
             return
         asked_anew = nonces.take_question(host, now)
         self._note_warrants(now)
+        self._forget_retired()
         yield from self._surroundings(asked_anew)
         if host.cluster:
             yield from self._targets(now)
@@ -247,6 +248,13 @@ class HostMachine:
             if warrant and unseen and grant.node == host.server.node:
                 host.bases[warrant.failover, 0] = Base(now)
 
+    def _forget_retired(self) -> None:
+        """Targets that were retired are watched and reported no longer: their disk may be taken out."""
+        host = self.host
+        retired = [target.name for target in host.targets.values() if not target.present and host.retired(target)]
+        for name in retired:
+            del host.targets[name]
+
     def _surroundings(self, asked_anew: bool) -> Iterator[ev.HostEffect]:
         """The heartbeat, the disks and the partner that are watched; each said again only when it changes."""
         host = self.host
@@ -254,7 +262,7 @@ class HostMachine:
         placed = host.pair is not None or host.pair_missing or host.oss_missing
         allowed = placed and permission.wrong_board(host) is None
         yield from self._on_change(ev.Beat(allowed, host.interval, host.timeout))
-        if refs:
+        if refs or ev.WatchDisks in self._last:
             yield from self._on_change(ev.WatchDisks(refs, self._fast()))
         if asked_anew and refs:
             yield ev.ReadDisksNow(tuple(ref.target for ref in refs))

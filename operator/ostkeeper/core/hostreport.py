@@ -19,7 +19,7 @@ State = Literal["Unmounted", "Mounting", "Mounted", "Unmounting", "ForeignMount"
 
 def status_of(host: Host, now: float, before: OSSStatus | None = None) -> OSSStatus:
     """The whole status; `before` itself where that says the same. Nothing is validated: all of it is typed already."""
-    known = [target for target in host.targets.values() if target.ost is not None]
+    known = host.told()
     server, refuses = host.server, permission.refuses_everything(host)
     said: dict[str, Any] = {
         "boot_id": server.boot_id,

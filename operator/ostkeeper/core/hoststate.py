@@ -12,7 +12,7 @@ from typing import Literal
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
-from ostkeeper.api.oss import OSS, NonceAnswer, PeerReport, Released, TargetReport
+from ostkeeper.api.oss import MOST_TARGETS, OSS, NonceAnswer, PeerReport, Released, TargetReport
 from ostkeeper.api.osspair import Assignment, Heartbeat, Nonce, OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.core.hostevents import DiskRef, Mounted, MountFact, Reading, Remembered
@@ -230,6 +230,26 @@ class Host:
     def ours(self, target: Target) -> bool:
         """It is mounted here, by this agent (or an earlier one of this boot), or as the pair adopted it."""
         return bool(target.mounts) and self.record(target.name) is not None
+
+    def retired(self, target: Target) -> bool:
+        """Whether its OST is gone, the pair has dropped its assignment, and nothing of it is left on this server.
+
+        A pair without a status, or below an epoch that was seen, has dropped nothing.
+        """
+        status = self.pair.status if self.pair else None
+        if status is None or target.present or not target.inspected or status.epoch < self.epoch_seen():
+            return False
+        left = target.mounts or target.child or target.busy or target.releasing or self.record(target.name)
+        return not left and status.assignment(target.name) is None
+
+    def told(self) -> list[Target]:
+        """The targets that reports and answers name: at most MOST_TARGETS, those that are assigned or mounted first."""
+        known = [target for target in self.targets.values() if target.ost is not None]
+        if len(known) <= MOST_TARGETS:
+            return known
+        ours = [t for t in known if t.mounts or t.child or self.assignment(t.name) is not None]
+        chosen = {t.name for t in [*ours, *(t for t in known if t not in ours)][:MOST_TARGETS]}
+        return [target for target in known if target.name in chosen]
 
     def unseen(self) -> str:
         """What of this server was not looked at yet since the agent started; empty: everything was."""

@@ -52,7 +52,7 @@ class Invariant(NamedTuple):
 PAIR = (
     Invariant("epoch-goes-back", "no epoch goes back", pairrules.epoch_goes_back),
     Invariant("grant-ahead", "no permission carries an epoch that its pair has not reached", pairrules.grant_ahead),
-    Invariant("grant-lost", "no assignment vanishes: it would be placed anew beside its mount", pairrules.grant_lost),
+    Invariant("grant-lost", "no assignment vanishes but from Release, at a new epoch", pairrules.grant_lost),
     Invariant("serve-for-two", "no target is assigned twice: no Serve for two", pairrules.serve_for_two),
     Invariant("silent-change", "a change of intent or node takes a new epoch", pairrules.silent_change),
     Invariant("unwarranted-place", "first placement is adoption, by the nonce just asked", pairrules.unwarranted_place),

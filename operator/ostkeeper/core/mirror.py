@@ -11,15 +11,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ostkeeper.api.common import Condition, condition_of
-from ostkeeper.api.oss import TargetReport
+from ostkeeper.api.oss import MOST_TARGETS, TargetReport
 from ostkeeper.api.osspair import Assignment, ServerState
 from ostkeeper.api.ost import OST, OSTStatus
 from ostkeeper.core import budget
-from ostkeeper.core.adoption import REGRESSED, regressed
+from ostkeeper.core.adoption import REGRESSED, beyond_limit, regressed
 from ostkeeper.core.armed import armed, unread_disks
 from ostkeeper.core.due import held_up
 from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST
 from ostkeeper.core.marks import mark_hazard
+from ostkeeper.core.retiring import unproven
 from ostkeeper.core.verdict import Verdict, certified_dead, verdict_of
 from ostkeeper.core.view import Shown, View
 from ostkeeper.core.writes import write_pair
@@ -166,6 +167,10 @@ def _stalled(view: View, epoch: int, osts: list[Said], missing: dict[str, str], 
         found.append(("AnotherBoard", "; ".join(boards) + "; accept it with spec.acceptBoards"))
     if view.pair.spec.paused:
         found.append(("Paused", "spec.paused is set: nothing is decided, shot or moved"))
+    if deleted := _deleted(view, now):
+        found.append(("OSTDeleted", deleted))
+    if beyond := beyond_limit(view):
+        found.append(("TooManyTargets", f"{', '.join(beyond)}: {_no_room(view)}"))
     if not epoch:
         found += _left_alone(view, osts, missing, now)
     return (found[0][0], "; ".join(message for _, message in found)) if found else ("", "")
@@ -246,13 +251,36 @@ def _not_served(view: View, missing: dict[str, str], now: float) -> tuple[str, s
     )
 
 
+def _no_room(view: View) -> str:
+    assert view.pair is not None
+    assert view.status is not None
+    full = f"OSSPair {view.pair.name} holds {len(view.status.assignments)} targets, and a pair holds {MOST_TARGETS} at most"
+    return f"{full}: retire one (desired: Unmounted, then delete the OST), or declare it in another pair"
+
+
+def _unplaced(view: View) -> list[str]:
+    """Targets that nobody was ever told to serve, and for which the pair has room."""
+    assert view.status is not None
+    beyond = beyond_limit(view)
+    unassigned = (o.target for o in view.osts.values() if view.status.assignment(o.target) is None)
+    return sorted(target for target in unassigned if target not in beyond)
+
+
+def _deleted(view: View, now: float) -> str:
+    """Deleted OSTs whose assignments stay: mounted, or not known to be unmounted."""
+    kept = [(a, why) for a in view.undeclared() if (why := unproven(view, a, now))]
+    said = [f"OST of {a.target} was deleted, and {why}" for a, why in kept]
+    advice = "it stays assigned; create the OST again, and to retire it set desired: Unmounted before it is deleted"
+    return f"{'; '.join(said)}: {advice}" if said else ""
+
+
 def _homeless(view: View) -> tuple[str, str]:
     """Targets that nobody was ever told to serve, because an agent cannot answer; servers that are both silent."""
     assert view.status is not None
     silent = [n for n in view.servers if view.heartbeats.known(n) and view.silent(n)]
     if not silent:
         return "", ""
-    orphans = sorted(o.target for o in view.osts.values() if view.status.assignment(o.target) is None)
+    orphans = _unplaced(view)
     if orphans:
         word = f"or set spec.adopt: {max(view.status.epoch, 1)} if it is dead"
         return "AdoptionWaits", f"{', '.join(orphans)}: {', '.join(silent)} does not answer; start its agent, {word}"
@@ -265,6 +293,7 @@ def _unconverged(view: View, osts: list[Said]) -> list[str]:
     """What is not yet as it was declared."""
     assert view.status is not None
     said = [f"{o.target} is {o.state}" + (f": {o.why}" if o.why else "") for o in osts if not o.good]
+    said += [f"{a.target} has no OST and is still assigned to {a.node}" for a in view.undeclared()]
     if view.status.active_failover:
         said.append(f"{view.status.active_failover} is open")
     return said
@@ -342,6 +371,8 @@ def _unassigned(view: View, said: Said) -> tuple[str, str]:
             f"mounted on {' and '.join(mounted)} at once: stop it on one of them without unmounting, e2fsck it",
         )
     problem = next((p.message for p in view.problems if said.target in p.targets), "")
+    if not problem and said.target in beyond_limit(view):
+        problem = _no_room(view)
     if problem:
         return "Refused", problem
     if not mounted and any(d.state == "Advancing" for n in view.servers if (d := view.disks(n).get(said.target))):

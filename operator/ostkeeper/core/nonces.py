@@ -69,7 +69,7 @@ def answer(host: Host, now: float) -> NonceAnswer | None:
     question = host.question
     if question is None:
         return host.answer
-    known = [target for target in host.targets.values() if target.ost is not None]
+    known = host.told()
     overdue = now >= question.seen_at + PATIENCE
     if not (answered(host) or overdue or ready(host, question)):
         return host.answer

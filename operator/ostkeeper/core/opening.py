@@ -146,6 +146,8 @@ def release_overdue(
             continue
         if a.intent != "Release" or since is None or released(view, a) or (foreign(view, a) and not by_hand):
             continue
+        if view.ost(a.target) is None:
+            continue  # its OST was deleted: nobody waits for the release
         if now - since >= limit:
             late.append(a.target)
         else:

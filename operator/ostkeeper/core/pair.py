@@ -242,7 +242,9 @@ class PairMachine:
             return
         view.busy = 0
         if event.outcome is Outcome.OK:
-            view.refused = ""
+            view.unshown = False
+            if event.op != view.showing:
+                view.refused = ""
             if isinstance(event.object, OSSPair) and event.object.status:
                 view.slot_known = event.object.status.active_failover
             return
@@ -250,7 +252,8 @@ class PairMachine:
         if event.outcome is Outcome.FAILED:
             view.retry_at = now + RETRY
         if event.outcome is Outcome.REFUSED:
-            view.refused = event.detail[:512]
+            view.refused = f"{view.writing}: {event.detail}"[:512]
+            view.unshown = event.op == view.showing
             view.retry_at = now + REFUSED_RETRY
 
     def _read(self, event: Read, now: float) -> None:

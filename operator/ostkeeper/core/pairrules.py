@@ -30,11 +30,14 @@ def grant_ahead(w: PairWrite) -> str:
 
 
 def grant_lost(w: PairWrite) -> str:
-    """An assignment that was there is not any more."""
+    """An assignment that was there is not any more; its target was not in Release, or a Failover holds targets."""
     if w.before is None or w.after.assignments is w.before.assignments:
         return ""
     kept = {a.target for a in w.after.assignments}
-    return ", ".join(a.target for a in w.before.assignments if a.target not in kept)
+    gone = [a for a in w.before.assignments if a.target not in kept]
+    held = bool(w.before.active_failover) and any(a.intent == "Hold" for a in w.before.assignments)
+    may = w.after.epoch > w.before.epoch and not held
+    return ", ".join(a.target for a in gone if not may or a.intent != "Release")
 
 
 def serve_for_two(w: PairWrite) -> str:

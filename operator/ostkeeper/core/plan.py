@@ -13,7 +13,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import PairRef
 from ostkeeper.api.phases import ORDERLY, TERMINAL
-from ostkeeper.core import adoption, ailing, budget, drill, due, ending, failover, fencing, opening, orderly
+from ostkeeper.core import adoption, ailing, budget, drill, due, ending, failover, fencing, opening, orderly, retiring
 from ostkeeper.core.able import released
 from ostkeeper.core.armed import armed
 from ostkeeper.core.campaign import Campaign
@@ -35,13 +35,24 @@ def plan(view: View, now: float) -> list[Effect]:
     effects = watch(view, now)
     if now < view.retry_at:
         view.wake_by(view.retry_at)
-        return effects
+        return effects + (_while_refused(view, now) if view.refused else [])
     if view.stale and not view.busy:
         return effects + read_all(view)
     if view.pair.status is None:
         return effects + ([] if view.busy else write_pair(view, "first sight of this pair", epoch=1))
     effects += _decide(view, now)
+    if view.refused and not view.busy:
+        view.refused = ""  # nothing is left to be written that was refused
     return effects + mirror(view, now)
+
+
+def _while_refused(view: View, now: float) -> list[Effect]:
+    """A decision that the API server refused is tried again later: until then the conditions say so, and go on being written."""
+    if view.busy or view.unshown:
+        return []
+    if view.stale:
+        return read_all(view)
+    return mirror(view, now) if view.status is not None else []
 
 
 def _decide(view: View, now: float) -> list[Effect]:
@@ -89,7 +100,7 @@ def _question(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]
     """A question waits for a person: it yields to what is more urgent, and holds up nothing that needs no slot."""
     ask = orderly.awaiting if fo.spec.type in ORDERLY else failover.HANDLERS[fo.phase]
     effects = due.give_way(view, fo, now) or ask(view, fo, c, now)
-    for step in (_forget, adoption.adopt, drill.refused, orderly.intents):
+    for step in (_forget, retiring.retire, adoption.adopt, drill.refused, orderly.intents):
         if effects or view.busy:
             break
         effects = step(view, now)
@@ -125,7 +136,9 @@ def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:
 def _idle(view: View, now: float) -> list[Effect]:
     """Nothing is open: what has failed comes first, what a person asks for next, then what is merely not at home."""
     effects = due.take(view, now, due.Rank.UNCLEAR)
-    for step in (_forget, adoption.adopt, drill.refused, orderly.intents, due.take, _rejoin, _nonce):
+    for step in (
+        _forget, retiring.retire, adoption.adopt, drill.refused, orderly.intents, due.take, _rejoin, _nonce,
+    ):  # fmt: skip
         if effects or view.busy:
             break
         effects = step(view, now)

@@ -188,7 +188,14 @@ def _keeps_targets(new: OSSPairStatus, old: OSSPairStatus) -> bool:
     if new.assignments is old.assignments:
         return True
     kept = {a.target for a in new.assignments}
-    return all(a.target in kept for a in old.assignments)
+    lost = [a for a in old.assignments if a.target not in kept]
+    return not lost or (new.epoch > old.epoch and all(a.intent == "Release" for a in lost))
+
+
+def _keeps_beside_hold(new: OSSPairStatus, old: OSSPairStatus) -> bool:
+    if not old.active_failover or new.assignments is old.assignments:
+        return True
+    return not any(a.intent == "Hold" for a in old.assignments) or len(new.assignments) >= len(old.assignments)
 
 
 def _keeps_boards(new: OSSPair, old: OSSPair) -> bool:
@@ -242,6 +249,7 @@ PAIR_STATUS = _twins(
     OSSPairStatus,
     lambda v, old: v.epoch >= old.epoch,
     _keeps_targets,
+    _keeps_beside_hold,
     lambda v, _: all(a.epoch <= v.epoch for a in v.assignments),
     lambda v, old: not old.active_failover or v.active_failover in ("", old.active_failover),
     _certified_by_the_slot,

@@ -125,6 +125,10 @@ class View:
     """When this leader first saw that a sick server was emptied, by the Failover that did it."""
     refused: str = ""
     """What the API server refused to store last; empty when all is well."""
+    writing: str = ""
+    """What the last write of the pair was for."""
+    unshown: bool = False
+    """Whether what it refused last were the conditions: then they are not written before `retry_at`, either."""
     memo: dict[str, Any] | None = None
     """What was made in this one step, in which nothing that it rests on changes (`once`); None outside of a step."""
     kept: dict[str, Kept] = field(default_factory=dict)
@@ -156,6 +160,10 @@ class View:
     """Since when this leader has seen a target that is to be mounted not served."""
     adopt_at: float = 0.0
     """Not before this second are the agents asked again where the targets are that could not be placed."""
+    retire_at: float = 0.0
+    """Not before this second are the agents asked again about targets of deleted OSTs."""
+    retire_nonce: str = ""
+    """The nonce that this leader asked last about targets of deleted OSTs."""
     mirror_retry: dict[str, float] = field(default_factory=dict)
     reports: dict[str, tuple[OSS, Beat, OSSStatus | None]] = field(default_factory=dict)
     """What `report` made of a server's object and lease, as long as it is these two."""
@@ -318,6 +326,15 @@ class View:
             if ost.target == target:
                 return ost
         return None
+
+    def undeclared(self) -> tuple[Assignment, ...]:
+        """Assignments of targets that no OST declares any more. A target of an OST that cannot be read counts as declared."""
+        if self.status is None or not self.status.assignments:
+            return ()
+        declared = {ost.target for ost in self.osts.values()}
+        lost = [a for a in self.status.assignments if a.target not in declared]
+        blocked = self.blocked_targets() if lost else set()
+        return tuple([a for a in lost if a.target not in blocked])
 
     def reads_all(self, node: str, targets: tuple[str, ...]) -> str:
         """Empty when the server reads all these disks; else what it cannot read."""

@@ -28,6 +28,7 @@ def write_pair(view: View, why: str, **update: Any) -> list[Effect]:
     base = before or OSSPairStatus(epoch=0)
     after = base.model_copy(update={**update, "observed_generation": pair.metadata.generation})
     op = view.busy = view.next_op()
+    view.writing = why
     return [WritePair(op, view.key, pair.version, after, why)]
 
 
@@ -72,6 +73,7 @@ def write_failover(
     fields = {"phase": phase, "message": message[:4096], "timeline": timeline, "conditions": conditions}
     after = base.model_copy(update={**fields, **update, "observed_generation": failover.metadata.generation})
     op = view.busy = view.next_op()
+    view.writing = f"{failover.name} {phase}"
     effects: list[Effect] = [WriteFailover(op, failover.key, failover.version, after, message)]
     if (before is None or before.phase != phase) and not instead_of and not asks:
         kind = "Warning" if phase in ("AwaitingApproval", "Blocked", "Fencing") else "Normal"
@@ -110,6 +112,7 @@ def tell(view: View, failover: Failover, kind: str, reason: str, message: str) -
 def create_failover(view: View, failover: Failover, why: str) -> list[Effect]:
     """Create the Failover that the pair's activeFailover names."""
     op = view.busy = view.next_op()
+    view.writing = f"create {failover.name}"
     return [CreateFailover(op, failover, why)]
 
 
