@@ -11,6 +11,7 @@ import pytest
 
 from api import objects as good
 from controller.parts import made_ready, never, operators_api
+from ostkeeper.controller import leases as leases_module
 from ostkeeper.controller.clock import SystemClock
 from ostkeeper.controller.leases import Leases
 from ostkeeper.core.events import Beat
@@ -113,6 +114,26 @@ async def test_canary_that_is_not_ours_proves_nothing(plane: ControlPlane) -> No
             await admin.patch(f"{BEATS}/ostkeeper-canary-{name}", foreign)
         await heard.proof("our own song comes after them")
         assert len(heard.proofs) - proofs <= heard.leases._count - sung + 1, "a foreign song counts"
+
+
+async def test_canary_of_an_operator_that_is_gone_is_deleted(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases_module, "ABANDONED", 1.5)
+    gone, lives = good.fresh("gone-"), good.fresh("lives-")
+    async with plane.client() as admin:
+        await admin.create(BEATS, {"metadata": {"name": f"ostkeeper-canary-{gone}"}, "spec": {"holderIdentity": gone}})
+
+        async def is_left() -> bool:
+            found = await admin.get(BEATS)
+            return any(item["metadata"]["name"] == f"ostkeeper-canary-{gone}" for item in found["items"])
+
+        async def is_deleted() -> bool:
+            return not await is_left()
+
+        async with Listener.listening(plane, lives) as heard:
+            await wait_for_async(is_deleted, 15, "nobody renews it")
+            await heard.proof("the own canary goes on")
 
 
 async def test_api_server_that_was_away_makes_all_clocks_start_again(tmp_path: Path) -> None:

@@ -264,6 +264,33 @@ async def test_deleted_pair_ends_its_task_and_leaves_the_fuse_and_the_budget() -
         assert "led t1.1" not in made.diaries[0].short()
 
 
+async def test_server_that_no_pair_names_any_more_leaves_the_fuse_and_the_budget() -> None:
+    async with house() as made:
+        made.show_all()
+        await made.written(GREETING[-1])
+        made.heartbeats.out["oss2"] = "pair-a-42"
+        replaced = good.changed(good.pair(), {"spec.nodes[1].name": "oss9"})
+        made.show(OSSPair, replaced, generation=2)
+        servers = made.heartbeats.servers
+        await wait_for_async(lambda: set(servers) == {"oss1", "oss9"}, 5, "the pair names oss9 in place of oss2")
+        assert made.heartbeats.out == {}
+
+
+async def test_deleted_node_is_told_to_its_pair_and_to_no_machine_that_begins_later() -> None:
+    async with house() as made:
+        made.show_all()
+        await made.written(GREETING[-1])
+        made.supervisor.node(NodeState("oss1", "Unknown", "1"))
+        made.supervisor.node_gone("oss1")
+        await made.written("gone Node oss1")
+        made.supervisor.gone("OSSPair", "scratch/pair-a")
+        made.show(OSSPair, good.pair())
+        await wait_for_async(
+            lambda: len(made.diaries) > 1 and "seen OSSPair pair-a" in made.diaries[1].short(), 5, "a machine begins"
+        )
+        assert "node oss1" not in made.diaries[1].short()
+
+
 async def test_fuse_does_not_count_servers_in_maintenance_or_certified_dead() -> None:
     async with house() as made:
         made.show_all()

@@ -117,8 +117,8 @@ class OSTStatus(Model):
     """The Lustre target name."""
     node: Annotated[str, Field(max_length=63)] = ""
     """The server that it is assigned to."""
-    mounted_on: Annotated[str, Field(max_length=63)] = ""
-    """The server whose agent reports it mounted; empty: none does."""
+    mounted_on: Annotated[str, Field(max_length=127)] = ""
+    """The server whose agent reports it mounted, both by commas; empty: none does."""
     state: Annotated[str, Field(max_length=32)] = "Pending"
     """Pending, Mounting, Mounted, Recovering, Releasing, Unmounted, Held, Refused, Failed, ForeignMount or Unknown."""
     epoch: int = 0
@@ -164,3 +164,8 @@ class OST(Resource):
     def target(self) -> str:
         """The Lustre target name."""
         return self.spec.target
+
+    @property
+    def in_service(self) -> bool:
+        """Whether the operator says in its status that it is assigned to a server."""
+        return self.status is not None and self.status.node != ""

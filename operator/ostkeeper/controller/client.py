@@ -133,6 +133,10 @@ class Api:
         """Patch; `kind` is the content type."""
         return await self._call("PATCH", path, body, kind, query, within)
 
+    async def delete(self, path: str, within: float = CALL_TIMEOUT) -> Json:
+        """Delete."""
+        return await self._call("DELETE", path, None, "", NO_QUERY, within)
+
     @asynccontextmanager
     async def stream(self, path: str, silence: float, query: Query = NO_QUERY) -> AsyncIterator[aiohttp.StreamReader]:
         """GET `path` and hand out the body as it comes; no bytes for `silence` seconds end it."""

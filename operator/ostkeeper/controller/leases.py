@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 CANARY = "ostkeeper-canary-"
 """The admission policy lets the operator write no other lease there."""
 CANARY_ANNOTATION = "ostkeeper.dev/canary"
+ABANDONED = 600.0
+"""Seconds without a renewal after which another operator's canary is deleted: its Pod is gone. One that lives creates its
+canary again."""
 SILENCE = 3.0
 """Seconds without a byte after which the stream is dead: the canary alone brings one event a second."""
 CALL = 1.5
@@ -55,6 +58,8 @@ class Leases:
         self._version = 0
         self._began: OrderedDict[str, float] = OrderedDict()
         """When each canary that was not seen yet began to be written."""
+        self._others: dict[str, float] = {}
+        """When the canary of each other operator was seen last."""
         self._asked = asyncio.Event()
         self._said = Once(logger, clock)
 
@@ -75,7 +80,9 @@ class Leases:
         now = self._clock.monotonic()
         if name == self._name:
             self._hear(raw, now)
-        elif not name.startswith(CANARY):
+        elif name.startswith(CANARY):
+            self._others[name] = now
+        else:
             beat = objects.beat(raw)
             self._heartbeats.seen(beat, now)
             self._beaten(beat)
@@ -104,6 +111,7 @@ class Leases:
             else:
                 self._said.forget()
             self._check_watch(began)
+            await self._sweep(began)
             rest = began + CANARY_INTERVAL - self._clock.monotonic()
             try:
                 async with asyncio.timeout(max(0.01, rest)):
@@ -134,6 +142,18 @@ class Leases:
             logger.warning("resourceVersions went back from %d to %d: etcd was restored", before, version)
             self._watch.relist()
             self._went_back()
+
+    async def _sweep(self, now: float) -> None:
+        """Delete one canary that nobody has renewed for ABANDONED: each Pod of the operator has another name."""
+        name = next((name for name, seen in self._others.items() if now - seen > ABANDONED), "")
+        if not name:
+            return
+        del self._others[name]
+        try:
+            await self._api.delete(f"{AGENT_LEASES}/{name}", within=CALL)
+        except ApiError as error:
+            if error.status != 404:
+                logger.info("the canary lease %s of an operator that is gone was not deleted: %s", name, error)
 
     def _check_watch(self, now: float) -> None:
         """A canary that was written and never came back: the watch is deaf, whatever else it brings."""

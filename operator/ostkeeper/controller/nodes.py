@@ -25,14 +25,15 @@ SILENCE = 120.0
 
 
 class Nodes:
-    """Both watches. `seen` gets the state of each Node that moved; states without a Node are not shown."""
+    """Both watches. `seen` gets the state of each Node that moved, `gone` the name of each that was deleted; states without a
+    Node are not shown."""
 
-    def __init__(self, api: Api, clock: Clock, seen: Callable[[NodeState], None]) -> None:
-        self._seen = seen
+    def __init__(self, api: Api, clock: Clock, seen: Callable[[NodeState], None], gone: Callable[[str], None]) -> None:
+        self._seen, self._gone = seen, gone
         self._nodes: dict[str, Json] = {}
         self._leases: dict[str, Json] = {}
         self._watches = (
-            Watch(api, NODES, self._node, SILENCE, Once(logger, clock)),
+            Watch(api, NODES, self._node, SILENCE, Once(logger, clock), gone=self._lost),
             Watch(api, NODE_LEASES, self._lease, SILENCE, Once(logger, clock)),
         )
 
@@ -54,6 +55,11 @@ class Nodes:
             "status": {"conditions": raw.get("status", {}).get("conditions")},
         }
         self._show(name)
+
+    def _lost(self, name: str) -> None:
+        """The Node was deleted. Its lease may outlive it, and says nothing alone."""
+        self._nodes.pop(name, None)
+        self._gone(name)
 
     def _lease(self, raw: Json) -> None:
         name = raw["metadata"]["name"]

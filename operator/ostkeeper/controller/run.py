@@ -85,7 +85,7 @@ class Operator:
         self._orphans = Orphans(self._cluster)
         self.supervisor.changed = self._on_specs_changed
         self.ears = Ears(api, self.supervisor.show, self.supervisor.gone, lambda kind: list(self._index.shelf(kind)))
-        self.nodes = Nodes(api, self._clock, self.supervisor.node)
+        self.nodes = Nodes(api, self._clock, self.supervisor.node, self.supervisor.node_gone)
         api.reconnected = self._on_reconnected
 
     async def run(self) -> None:

@@ -17,6 +17,7 @@ from ostkeeper.controller.index import Index
 from ostkeeper.controller.objects import Json, key_of
 from ostkeeper.controller.perform import Performer
 from ostkeeper.core.events import (
+    NODE,
     Beat,
     Beaten,
     Claims,
@@ -134,6 +135,11 @@ class Supervisor:
         self._nodes[state.name] = state
         self._deliver_to_server(state.name, NodeSeen(state))
 
+    def node_gone(self, name: str) -> None:
+        """A Kubernetes Node was deleted: its server has no such witness any more."""
+        self._nodes.pop(name, None)
+        self._deliver_to_server(name, Gone(NODE, name))
+
     def policies(self, tried: PoliciesTried) -> None:
         """The admission policies were tried."""
         self._policies = tried
@@ -214,6 +220,7 @@ class Supervisor:
         for pair in self.index.pairs.values():
             for server in pair.servers:
                 self._pairs_of.setdefault(server, []).append(pair.key)
+        self.heartbeats.declared(self._pairs_of)
         late, self._late = self._late, []
         for keys, event in late:
             self._deliver(keys, event)

@@ -1,8 +1,8 @@
 """A plain watch: LIST, then JSON lines from its resourceVersion on, for ever.
 
 For leases (and Nodes), of which there is so much news that kopf's ears cost five times as much. Here: resume, relist after
-410 or a dead stream, back-off with jitter. Not here: what news means. After a relist what is absent is not reported as
-gone: absence orders nothing.
+410 or a dead stream, back-off with jitter. Not here: what news means. What was deleted is reported only where `gone` is
+given: absence orders nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ class Watch:
     said: Once
     went_back: Callable[[], None] = field(default=lambda: None)
     """Called when a LIST is older than what was seen before: etcd was restored."""
+    gone: Callable[[str], None] | None = None
+    """Called with the name of each object that was deleted, also while the watch was away. None: nobody is told."""
+    _names: set[str] = field(default_factory=set)
+    """The objects that were seen, where `gone` is given."""
     _version: str = ""
     _highest: int = 0
     _backoff: float = BACKOFF_FIRST
@@ -78,8 +82,11 @@ class Watch:
 
     async def _list(self) -> None:
         answer = await self.api.get(self.path)
-        for raw in answer.get("items", ()):
-            self.seen(raw)
+        items = answer.get("items", ())
+        for raw in items:
+            self._note(raw)
+        for name in self._names.difference([raw["metadata"]["name"] for raw in items]):
+            self._lose(name)
         self._version = str((answer.get("metadata") or {}).get("resourceVersion", ""))
         number = int(self._version) if self._version.isdecimal() else 0
         highest, self._highest = self._highest, number
@@ -115,4 +122,16 @@ class Watch:
         if self._version.isdecimal():
             self._highest = max(self._highest, int(self._version))
         if news.get("type") in ("ADDED", "MODIFIED"):
-            self.seen(raw)
+            self._note(raw)
+        elif news.get("type") == "DELETED":
+            self._lose(str((raw.get("metadata") or {}).get("name", "")))
+
+    def _note(self, raw: Json) -> None:
+        if self.gone is not None:
+            self._names.add(raw["metadata"]["name"])
+        self.seen(raw)
+
+    def _lose(self, name: str) -> None:
+        self._names.discard(name)
+        if self.gone is not None:
+            self.gone(name)

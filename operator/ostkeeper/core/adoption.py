@@ -77,7 +77,7 @@ def _unassigned(view: View, *, everything: bool) -> list[OST]:
     blocked = view.blocked_targets().union(beyond_limit(view))
     found = []
     for _, ost in sorted(view.osts.items()):
-        if ost.target in blocked or ost.metadata.deletion_timestamp:
+        if ost.target in blocked or ost.metadata.deletion_timestamp or ost.key in view.newcomers():
             continue
         if everything or view.status.assignment(ost.target) is None:
             found.append(ost)

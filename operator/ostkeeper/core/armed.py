@@ -42,7 +42,8 @@ def _armed(view: View) -> tuple[str, ...]:
     pair, status = view.pair, view.status
     assert pair is not None
     assert status is not None
-    reasons = [p.message for p in view.problems if p.targets or p.nodes]
+    assigned = {a.target for a in status.assignments}
+    reasons = [p.message for p in view.problems if p.nodes or assigned.intersection(p.targets)]
     if view.policies is not True:
         reasons.append("the admission policies are not known to be in force")
     fo = view.active

@@ -71,9 +71,9 @@ def _disks(osts: Iterable[OST]) -> Iterator[Problem]:
         scope = "" if source.startswith(GLOBAL_NAMES) else pair_key(ost)
         claims[scope, source].append(ost)
     for (_, source), claimants in claims.items():
-        for ost, other in _clashes(claimants):
-            said = f"spec.backend: {source} is claimed by OST {other.key}, too"
-            yield _of_ost(ost, "DuplicateDevice", f"{said}; one disk holds one target: delete the wrong one of the two")
+        advice = "one disk holds one target: delete the wrong one of the two"
+        said = f"spec.backend: {source} is claimed by OST {{other}}, too; {advice}"
+        yield from _of_osts("DuplicateDevice", said, claimants)
 
 
 def _names(osts: Iterable[OST]) -> Iterator[Problem]:
@@ -83,22 +83,31 @@ def _names(osts: Iterable[OST]) -> Iterator[Problem]:
         by_target[ost.metadata.namespace, ost.target].append(ost)
         by_mount[pair_key(ost), ost.spec.mount_point.rstrip("/")].append(ost)
     for claimants in by_target.values():
-        for ost, other in _clashes(claimants):
-            said = f"spec.index: {ost.target} is OST {other.key}, too"
-            yield _of_ost(ost, "DuplicateTarget", f"{said}; an index is given once in a file system")
+        said = f"spec.index: {claimants[0].target} is OST {{other}}, too; an index is given once in a file system"
+        yield from _of_osts("DuplicateTarget", said, claimants)
     for claimants in by_mount.values():
-        for ost, other in _clashes(claimants):
-            said = f"spec.mountPoint: {ost.spec.mount_point} is the mount point of OST {other.key}, too"
-            yield _of_ost(
-                ost, "DuplicateMountPoint", f"{said}; on a server that holds both they would cover each other"
-            )
+        place = claimants[0].spec.mount_point
+        said = f"spec.mountPoint: {place} is the mount point of OST {{other}}, too"
+        said += "; on a server that holds both they would cover each other"
+        yield from _of_osts("DuplicateMountPoint", said, claimants)
 
 
-def _clashes(claimants: list[OST]) -> Iterator[tuple[OST, OST]]:
-    """Each of several claimants, with another one."""
-    if len(claimants) > 1:
-        for place, ost in enumerate(claimants):
-            yield ost, claimants[0 if place else 1]
+def _of_osts(reason: str, said: str, claimants: list[OST]) -> Iterator[Problem]:
+    """The same said of each of several claimants, with another one.
+
+    If exactly one of them is in service, it stays in service and fails over, and the others get nothing. Else none is granted.
+    """
+    serving = [ost for ost in claimants if ost.in_service]
+    for place, ost in enumerate(claimants if len(claimants) > 1 else ()):
+        if len(serving) != 1:
+            yield _of_ost(ost, reason, said.format(other=claimants[0 if place else 1].key))
+        elif ost is serving[0]:
+            message = f"{said.format(other=claimants[0 if place else 1].key)}; this one is in service and stays so"
+            yield Problem("OST", ost.key, reason, message)
+        else:
+            message = f"{said.format(other=serving[0].key)}; that one is in service, this one is not mounted"
+            targets = (ost.target,) if ost.target != serving[0].target or pair_key(ost) != pair_key(serving[0]) else ()
+            yield Problem("OST", ost.key, reason, message, targets, newcomer=True)
 
 
 def _of_ost(ost: OST, reason: str, message: str) -> Problem:

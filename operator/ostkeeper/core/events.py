@@ -39,6 +39,10 @@ class Beat:
     """The targets whose disk it has not read within DISK_READING_MAX_AGE (`*`: all of them); None: it reads no disk."""
 
 
+NODE = "Node"
+"""The kind of a Kubernetes Node in `Gone`."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeState:
     """One Kubernetes Node: its kubelet's heartbeat and conditions."""
@@ -66,6 +70,8 @@ class Problem:
     """Targets that get no grant."""
     nodes: tuple[str, ...] = ()
     """Servers that are not shot."""
+    newcomer: bool = False
+    """Of two OSTs with one identity: the other one is in service, and this one gets nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ Not here: what a stale heartbeat means (`verdict`).
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ostkeeper.core.events import Beat
@@ -105,6 +106,13 @@ class Heartbeats:
             pulse.changed_at = now
             pulse.moved = False
             pulse.recent = ()
+
+    def declared(self, names: Collection[str]) -> None:
+        """Count these servers only: what no pair names any more holds no fuse open and spends no budget."""
+        for name in [name for name in self.servers if name not in names]:
+            del self.servers[name]
+        for name in [name for name in self.out if name not in names]:
+            del self.out[name]
 
     def seen(self, beat: Beat, now: float) -> bool:
         """The watch showed a lease. Returns whether it moved; the first sight of a lease is no movement."""

@@ -95,7 +95,7 @@ def _object(host: Host, seen: object) -> bool:
         case OST():
             old, target = host.osts.get(seen.key), host.targets.get(seen.target)
             placed = target is not None and target.ost is old and target.present
-            return old is None or not placed or old.spec != seen.spec
+            return old is None or not placed or old.spec != seen.spec or old.in_service != seen.in_service
         case Failover():
             return _certificate(host.failovers.get(seen.name)) != _certificate(seen)
         case _:

@@ -112,6 +112,10 @@ def _recall_answer(host: Host, oss: OSS) -> None:
 
 def _place(host: Host, ost: OST) -> None:
     target = host.targets.get(ost.target)
+    if target is not None and target.ost is not None and target.present and target.ost.key != ost.key:
+        placed = host.osts.get(target.ost.key, target.ost)
+        if placed.in_service and not ost.in_service:
+            return  # of two OSTs of one name the one in service stays
     if target is None:
         target = Target(ost.target)
         host.targets = dict(sorted([*host.targets.items(), (ost.target, target)]))
@@ -138,6 +142,8 @@ def lose(host: Host, gone: Gone) -> None:
         target = host.targets.get(host.osts.pop(gone.key).target)
         if target and target.ost and target.ost.key == gone.key:
             target.present = False
+            for other in [ost for ost in host.osts.values() if ost.target == target.name]:
+                _place(host, other)
     elif gone.kind == "OSSPair" and (host.pair is None or host.pair.key == gone.key):
         host.pair = host.pair.model_copy(update={"status": None}) if host.pair else None
         host.pair_missing = True

@@ -15,10 +15,11 @@ from ostkeeper.api.oss import MOST_TARGETS, TargetReport
 from ostkeeper.api.osspair import Assignment, ServerState
 from ostkeeper.api.ost import OST, OSTStatus
 from ostkeeper.core import budget
+from ostkeeper.core.able import claimed
 from ostkeeper.core.adoption import REGRESSED, beyond_limit, regressed
 from ostkeeper.core.armed import armed, unread_disks
 from ostkeeper.core.due import held_up
-from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST
+from ostkeeper.core.events import Effect, Problem, WriteOSSReady, WriteOST
 from ostkeeper.core.marks import mark_hazard
 from ostkeeper.core.retiring import unproven
 from ostkeeper.core.verdict import Verdict, certified_dead, verdict_of
@@ -278,8 +279,8 @@ def _homeless(view: View) -> tuple[str, str]:
     """Targets that nobody was ever told to serve, because an agent cannot answer; servers that are both silent."""
     assert view.status is not None
     silent = [n for n in view.servers if view.heartbeats.known(n) and view.silent(n)]
-    if not silent:
-        return "", ""
+    if not silent or any(claimed(view, n) for n in silent):
+        return "", ""  # adopting is no remedy for a server that two pairs name
     orphans = _unplaced(view)
     if orphans:
         word = f"or set spec.adopt: {max(view.status.epoch, 1)} if it is dead"
@@ -324,14 +325,25 @@ def _said(view: View, ost: OST, living: tuple[str, ...]) -> Said:
     """`living`: the servers that were seen alive just now."""
     target = ost.target
     reports = {node: report for node in view.servers if (report := view.target_report(node, target)) is not None}
-    found = Said(ost, target, view.status.assignment(target) if view.status else None, reports)
+    assignment = view.status.assignment(target) if view.status else None
+    if ost.key in view.newcomers():
+        reports, assignment = {}, None  # they are of the OST in service
+    found = Said(ost, target, assignment, reports)
     state, why = _state(view, found, living)
     return found._replace(state=state, why=why)
+
+
+def _problem(view: View, ost: OST) -> Problem | None:
+    """What is wrong between the OST and another object."""
+    return next((p for p in view.problems if (p.kind, p.key) == (OST.kind, ost.key)), None)
 
 
 def _state(view: View, said: Said, living: tuple[str, ...]) -> tuple[str, str]:
     """State and reason of one target, as `kubectl get ost` shows it."""
     assignment = said.assignment
+    problem = _problem(view, said.ost)
+    if problem is not None and problem.newcomer:
+        return "Refused", problem.message
     if assignment is None:
         return _unassigned(view, said)
     for node, report in said.reports.items():
@@ -395,7 +407,10 @@ def _ost_effect(view: View, said: Said, living: tuple[str, ...], now: float) -> 
     report = said.reports.get(node)
     recovery = report.recovery if report and state == "Recovering" else ""
     epoch, generation = assignment.epoch if assignment else 0, ost.metadata.generation
-    after = _ost_status(said.target, node, ",".join(mounted), state, said.why, epoch, recovery, said.good, generation)
+    problem = _problem(view, ost)
+    wrong = (problem.reason, problem.message) if problem else ("", "")
+    mounts = ",".join(mounted)
+    after = _ost_status(said.target, node, mounts, state, said.why, epoch, recovery, said.good, generation, wrong)
     before = ost.status
     shown = before is after or (before is not None and _same_status(before, after))
     op = _begin(view, f"OST {ost.key}", after, now, shown=shown)
@@ -413,8 +428,12 @@ def _ost_status(
     recovery: str,
     good: bool,
     generation: int,
+    wrong: tuple[str, str] = ("", ""),
 ) -> OSTStatus:
-    """The status that says this. Validated once, shared by all that say the same: models are frozen."""
+    """The status that says this. Validated once, shared by all that say the same: models are frozen.
+
+    `wrong`: reason and message of what is wrong between the OST and another object.
+    """
     person = state in PERSONS
     return OSTStatus(
         observed_generation=generation,
@@ -427,7 +446,7 @@ def _ost_status(
         conditions=(
             _condition("Ready", good, state, why, generation),
             _condition("Reconciling", not good and not person, state, why, generation),
-            _condition("Stalled", person, state, why, generation),
+            _condition("Stalled", person or wrong[0] != "", wrong[0] or state, wrong[1] or why, generation),
         ),
     )
 

@@ -18,6 +18,7 @@ from ostkeeper.api.ost import OST
 from ostkeeper.core import gate
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import (
+    NODE,
     Acked,
     Beat,
     Beaten,
@@ -146,7 +147,7 @@ class PairMachine:
             case OST():
                 view.osts[obj.name] = obj
             case OSS():
-                view.osses[obj.name] = obj
+                view.osses[obj.name] = obj = _of_pair(obj, view.key)
                 self._uptime(obj, now)
             case FenceDevice():
                 view.devices[obj.name] = obj
@@ -196,6 +197,9 @@ class PairMachine:
         view.shown_at[kind, name] = now
         if kind == OSSPair.kind:
             view.pair = None
+        if kind == NODE:
+            view.nodes.pop(name, None)
+            view.node_moved.pop(name, None)
         shelf = self._shelf(kind)
         if shelf is not None:
             shelf.pop(name, None)
@@ -283,10 +287,11 @@ class PairMachine:
         view.shown_at = {place: at for place, at in view.shown_at.items() if at >= began}
         view.pair = snapshot.pair
         view.osts = self._read_of(OST.kind, view.osts, snapshot.osts)
-        view.osses = self._read_of(OSS.kind, view.osses, snapshot.osses)
+        osses = tuple([_of_pair(oss, view.key) for oss in snapshot.osses])
+        view.osses = self._read_of(OSS.kind, view.osses, osses)
         view.devices = self._read_of(FenceDevice.kind, view.devices, snapshot.devices)
         view.failovers = self._read_of(Failover.kind, view.failovers, snapshot.failovers)
-        for oss in snapshot.osses:
+        for oss in osses:
             self._uptime(oss, now)
         for node in snapshot.nodes:
             self._node(node, now)
@@ -335,6 +340,14 @@ class PairMachine:
                 c.poll_base.setdefault(feed, state)
                 if event.reading.watts is not None:
                     c.loads[feed] = event.reading.watts
+
+
+def _of_pair(oss: OSS, key: str) -> OSS:
+    """The object; without its status if the server belongs to another pair, about which it reports."""
+    ref = oss.spec.pair
+    if oss.status is None or f"{ref.namespace}/{ref.name}" == key:
+        return oss
+    return oss.model_copy(update={"status": None})
 
 
 def _later(new: Resource, old: Resource | None) -> bool:

@@ -116,12 +116,13 @@ def _server_may_not(host: Host, target: Target, grant: Assignment, now: float) -
 
 
 def _claimed_twice(host: Host, target: Target) -> Refusal | None:
-    """Two OSTs that claim one disk (by path, or as read), mount point or target name: none of them is mounted."""
+    """Two OSTs that claim one disk (by path, or as read), mount point or target name: none is mounted, unless one alone is in
+    service: that one is."""
     spec = target.ost.spec if target.ost else None
     if spec is None:
         return None
     for key, other in sorted(host.osts.items()):
-        if target.ost is not None and key == target.ost.key:
+        if target.ost is not None and (key == target.ost.key or (target.ost.in_service and not other.in_service)):
             continue
         same = (
             other.spec.backend.source == spec.backend.source,

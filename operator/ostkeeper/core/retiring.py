@@ -8,7 +8,7 @@ of that release, or by answers of both agents to a nonce that was asked after th
 from __future__ import annotations
 
 from ostkeeper.api.osspair import Assignment, Nonce
-from ostkeeper.core.able import released
+from ostkeeper.core.able import held_by_failover, released
 from ostkeeper.core.events import Effect
 from ostkeeper.core.fencing import new_nonce
 from ostkeeper.core.view import View
@@ -23,7 +23,7 @@ RETRY = 10.0
 def retire(view: View, now: float) -> list[Effect]:
     """Drop what is proven unmounted; release what its server reports unmounted, and ask both agents about it."""
     assert view.status is not None
-    deleted = view.undeclared()
+    deleted = () if held_by_failover(view) else view.undeclared()
     if not deleted:
         return []
     dropped = [a for a in deleted if a.intent == "Release" and _proven(view, a)]

@@ -322,10 +322,15 @@ class View:
 
     def ost(self, target: str) -> OST | None:
         """The object that declares a target."""
+        newcomers = self.newcomers()
         for ost in self.osts.values():
-            if ost.target == target:
+            if ost.target == target and ost.key not in newcomers:
                 return ost
         return None
+
+    def newcomers(self) -> set[str]:
+        """Keys of OSTs that claim what another OST in service has."""
+        return {problem.key for problem in self.problems if problem.newcomer}
 
     def undeclared(self) -> tuple[Assignment, ...]:
         """Assignments of targets that no OST declares any more. A target of an OST that cannot be read counts as declared."""

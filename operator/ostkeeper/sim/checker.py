@@ -192,6 +192,7 @@ class Checker:
             self._held[key] = self.now()
         if before is None or before.status is after.status:
             return
+        self._kept(before, after)
         for grant in after.status.assignments:
             old = before.status.assignment(grant.target) if before.status else None
             if grant.intent != "Serve" or (old is not None and old.node == grant.node and old.intent == "Serve"):
@@ -204,6 +205,17 @@ class Checker:
                     self.broken(
                         "a grant too early",
                         f"{grant.target} to {grant.node} at epoch {grant.epoch}, and {other.name} could still write to it",
+                    )
+
+    def _kept(self, before: OSSPair, after: OSSPair) -> None:
+        """No assignment is dropped while a server could write to its target, unless somebody mounted it by hand."""
+        for grant in before.status.assignments if before.status else ():
+            if after.status is not None and after.status.assignment(grant.target) is not None:
+                continue
+            for host in self.hosts.values():
+                if host.could_write(grant.target) and not host.by_hand(grant.target):
+                    self.broken(
+                        "a mount forgotten", f"{grant.target} is dropped, and {host.name} could still write to it"
                     )
 
     def _failover(self, before: Failover | None, after: Failover, who: str) -> None:

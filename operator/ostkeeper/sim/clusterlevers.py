@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Undo = Callable[[], None]
 SLOW_API = 2.5
 SLOW_WATCH = 6.0
+RETIRING, LOOKS = 2.0, 20
+"""Seconds between two looks whether an OST is unmounted, and how many they are."""
 EMPTYING, DRILLING = 12.0, 60.0
 """Seconds that a person waits for a server to be empty before its drill, and for one drill before the next."""
 
@@ -159,6 +161,24 @@ def _over(failover: Failover) -> bool:
     return failover.phase in ("Complete", "Aborted", "Observed")
 
 
+def _retire(world: World, target: str) -> None:
+    """Unmounted first, then deleted; not by one who forgets to wait. It stays in Git if it cannot be unmounted."""
+    ost = next((ost for ost in world.store.every(OST) if ost.target == target), None)
+    if ost is not None and world.people.edit_spec(OST, ost.key, desired="Unmounted"):
+        world.kernel.after(RETIRING, world.kernel.net, _delete_unmounted, world, ost.key, LOOKS)
+
+
+def _delete_unmounted(world: World, key: str, looks: int) -> None:
+    ost = world.store.find(OST, key)
+    if ost is None or ost.spec.desired != "Unmounted":
+        return
+    if world.store.up and ost.status is not None and ost.status.state == "Unmounted":
+        world.people.retired.add(key)
+        world.store.delete(OST, key, "ann")
+    elif looks:
+        world.kernel.after(RETIRING, world.kernel.net, _delete_unmounted, world, key, looks - 1)
+
+
 def _drill(world: World, host: str) -> Undo | None:
     """First it is emptied, as a person would; then each of its levels is drilled; then it is in service again."""
     pair = next((pair for pair in world.store.every(OSSPair) if host in pair.servers), None)
@@ -196,6 +216,7 @@ CLUSTER: Mapping[str, Callable[..., Undo | None]] = {
     "answers-twice": _answers_twice,
     "edit": _edit,
     "delete": _delete,
+    "retire": _retire,
     "drill": _drill,
 }
 """By kind, as in `levers.LEVERS`."""

@@ -73,6 +73,7 @@ WEIGHTS: dict[str, int] = {
     "answers-twice": 2,
     "edit": 10,
     "delete": 3,
+    "retire": 3,
     "drill": 4,
 }
 THIRD_HOSTS = ("third-host", "third-host-dies")
@@ -82,7 +83,7 @@ FREEZING = frozenset(
     {
         "host-hangs", "host-panics", "host-dies", "disks-stall", "disks-lost", "mounts-slow", "mounts-hang", "mounts-fail",
         "disk-gone", "host-reboots", "host-on-by-hand", "host-off-by-hand", "site-dark", "host-loses-power", "hand-mount", "delete",
-        "edit", "etcd-restored", "drill", "umounts-hang", "answers", "host-other-board", "disk-errors",
+        "edit", "retire", "etcd-restored", "drill", "umounts-hang", "answers", "host-other-board", "disk-errors",
         *THIRD_HOSTS,
     }
 )  # fmt: skip

@@ -140,6 +140,7 @@ _KINDS = (
     Kind("answers-twice", "people answer {object} twice"),
     Kind("edit", "somebody sets {object}", True, "somebody takes back {object}"),
     Kind("delete", "somebody deletes {object}", True, "somebody creates {object} again"),
+    Kind("retire", "somebody retires {target}"),
     Kind("drill", "somebody drills {host}", True, "somebody puts {host} back into service"),
 )
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _KINDS}

@@ -246,6 +246,16 @@ def answered_unread(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     )
 
 
+def retired(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """An OST is unmounted, then deleted."""
+    return Config(), (Fault("retire", _at(random, 1, 10), None, ("scratch-OST0000",)),)
+
+
+def deleted_in_service(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """The OST of a mounted target is deleted by mistake, and created again much later."""
+    return Config(), (Fault("delete", _at(random, 1, 10), 40.0, ("OST/scratch-ost0000",)),)
+
+
 def breaks_while_it_shoots(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     """A server dies, and the pair's machine breaks and begins anew while it gathers its proofs."""
     return Config(levels="bmc"), (

@@ -31,6 +31,7 @@ from ostkeeper.core import (
     orderly,
     pair,
     permission,
+    retiring,
 )
 from ostkeeper.core.campaign import Rounds
 from ostkeeper.sim import acts, broken, diskwatch, power, process
@@ -320,6 +321,14 @@ MUTANTS: dict[str, Mutant] = {
         "a server is drilled that holds targets",
         nights.drilled_too_early,
         ((drill, "_refusal", broken.always("")), (drill, "_shoot", broken.drills_whatever)),
+    ),
+    "keeps-ghosts": Mutant(
+        "the assignment of a retired OST is kept", nights.retired, ((retiring, "retire", broken.always([])),)
+    ),
+    "drops-what-is-mounted": Mutant(
+        "the assignment of a deleted OST is dropped at once",
+        nights.deleted_in_service,
+        ((retiring, "unproven", broken.always("")), (retiring, "_proven", broken.always(True))),
     ),
     "never-tries-again": Mutant(
         "a mount that failed is not tried again",

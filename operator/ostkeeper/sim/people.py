@@ -44,6 +44,8 @@ class People:
         self._asked: dict[str, int] = {}
         """How often the helpful person has looked at each question."""
         self.helping = False
+        self.retired: set[str] = set()
+        """Keys of OSTs that were retired: they are not in Git any more."""
 
     # --- answers
 
@@ -139,7 +141,7 @@ class People:
         """Whatever was declared and is not there, as from Git: a backup may have brought a deletion back."""
         site = self._world.site
         for declared in (*site.devices, *site.osts, *site.pairs):
-            if self._world.store.find(type(declared), declared.key) is None:
+            if declared.key not in self.retired and self._world.store.find(type(declared), declared.key) is None:
                 self.create_again(declared)
 
     def create_again(self, obj: Resource) -> None:

@@ -245,6 +245,7 @@ class Process:
     def _look(self, late: list[tuple[list[str], e.Event]]) -> None:
         """Look for problems between objects; then show the objects, and start the machines of new pairs."""
         self.index.look()
+        self.heartbeats.declared({server for pair in self.index.pairs.values() for server in pair.servers})
         for seat in self.seats.values():
             problems = self.index.claims.get(seat.key, ())
             if problems != seat.claims:

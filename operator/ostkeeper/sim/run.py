@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.core.claims import pair_key
@@ -126,11 +127,24 @@ def mend(world: World) -> None:
 def missing(world: World) -> tuple[str, ...]:
     """Targets that should be served and are not, with what is known about each."""
     pairs = {pair.key: pair for pair in world.store.every(OSSPair)}
-    return tuple(
-        f"{ost.target}: {why}"
-        for ost in world.store.every(OST)
-        if (why := unserved(world, pairs.get(pair_key(ost)), ost))
-    )
+    late = [(ost.target, unserved(world, pairs.get(pair_key(ost)), ost)) for ost in world.store.every(OST)]
+    late += [(target, "retired, and still assigned") for pair in pairs.values() for target in ghosts(world, pair)]
+    return tuple(f"{target}: {why}" for target, why in late if why)
+
+
+def ghosts(world: World, pair: OSSPair) -> list[str]:
+    """Targets that no OST declares, that their server reports unmounted in order, and that are assigned all the same."""
+    declared = {ost.target for ost in world.store.every(OST)}
+    found = []
+    for grant in pair.status.assignments if pair.status else ():
+        oss = world.store.find(OSS, grant.node)
+        reports = oss.status.targets if oss and oss.status else ()
+        idle = any(t.target == grant.target and t.state == "Unmounted" and not t.child for t in reports)
+        disks = oss.status.disks if oss and oss.status else ()
+        clean = any(d.target == grant.target and d.state == "Clean" for d in disks)
+        if grant.target not in declared and idle and clean:
+            found.append(grant.target)
+    return found
 
 
 def unserved(world: World, pair: OSSPair | None, ost: OST) -> str:
