@@ -159,6 +159,10 @@ class Cluster(Protocol):
         """Replace Failover.status, guarded by resourceVersion."""
         ...
 
+    async def delete_failover(self, key: str, version: str) -> Written:
+        """Delete a Failover, guarded by resourceVersion. The answer carries no object."""
+        ...
+
     async def create_oss(self, node: str, pair: PairRef) -> Written:
         """Create the OSS of a server."""
         ...

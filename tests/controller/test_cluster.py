@@ -67,6 +67,24 @@ async def test_second_creation_is_a_conflict_and_the_referee(plane: ControlPlane
         assert (await kube.create_oss(server, PairRef(namespace="scratch", name="b"))).outcome is Outcome.CONFLICT
 
 
+async def test_finished_failover_is_deleted_by_the_operator_and_an_open_one_is_not(plane: ControlPlane) -> None:
+    name = good.fresh("old-") + "-7"
+    manifest = good.failover(name)
+    failover = Failover.parse(manifest | {"metadata": {"name": name, "namespace": good.NAMESPACE}})
+    async with cluster(plane) as kube, good.api(plane) as admin:
+        created = await kube.create_failover(failover)
+        assert created.object is not None
+        early = await kube.delete_failover(failover.key, created.object.version)
+        assert early.outcome is Outcome.REFUSED
+        assert "is deleted once it is" in early.detail
+        await admin.status("Failover", name, {"phase": "AwaitingApproval", "evidence": "e1"})
+        ended = await admin.status("Failover", name, {"phase": "Aborted"})
+        stale = await kube.delete_failover(failover.key, created.object.version)
+        assert stale.outcome is Outcome.CONFLICT
+        done = await kube.delete_failover(failover.key, ended["metadata"]["resourceVersion"])
+        assert done.outcome is Outcome.OK, done.detail
+
+
 async def test_server_that_never_answers_costs_a_deadline_and_no_more(plane: ControlPlane) -> None:
     async with silent_server() as url, operators_api(plane) as api:
         api.configuration.host = url

@@ -37,7 +37,7 @@ NOT_OPENED = {"unopenable": "SecretMissing: no credentials", "unauthorized": "Au
 """Faults of a device with which no session is opened: nothing is ever sent."""
 CANARY = 1.0
 
-Write = e.WritePair | e.CreateFailover | e.WriteFailover | e.CreateOSS | e.WriteOSSReady | e.WriteOST
+Write = e.WritePair | e.CreateFailover | e.WriteFailover | e.CreateOSS | e.WriteOSSReady | e.WriteOST | e.DeleteFailover
 
 
 @dataclass
@@ -282,6 +282,13 @@ class World:
                 return self.store.create(effect.failover)
             case e.WriteFailover():
                 return self.store.replace(Failover, effect.key.rsplit("/", 1)[-1], effect.version, effect.status)
+            case e.DeleteFailover():
+                name = effect.key.rsplit("/", 1)[-1]
+                gone = self.store.objects.pop((Failover.kind, name), None)
+                if gone is None:
+                    return e.Outcome.GONE, None, f"{name} does not exist"
+                self.clock.after(WATCH, lambda: self.tell(self.operator, e.Gone(Failover.kind, effect.key)))
+                return e.Outcome.OK, gone, ""
             case e.WriteOST():
                 return self.store.replace(OST, effect.key.rsplit("/", 1)[-1], effect.version, effect.status)
             case e.CreateOSS():

@@ -98,6 +98,8 @@ def effect_lines(effects: Iterable[e.Effect], zero: float) -> list[str]:
                 lines.append(f"write pair, epoch {status.epoch}: {why}")
             case e.CreateFailover(failover=failover, why=why):
                 lines.append(f"create {failover.name}: {why}")
+            case e.DeleteFailover(key=key):
+                lines.append(f"delete {key.rpartition('/')[2]}")
             case e.WriteFailover(status=status, why=why):
                 lines.append(f"write {status.phase}: {why}")
             case e.ReadAll():

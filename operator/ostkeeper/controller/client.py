@@ -133,9 +133,9 @@ class Api:
         """Patch; `kind` is the content type."""
         return await self._call("PATCH", path, body, kind, query, within)
 
-    async def delete(self, path: str, within: float = CALL_TIMEOUT) -> Json:
-        """Delete."""
-        return await self._call("DELETE", path, None, "", NO_QUERY, within)
+    async def delete(self, path: str, body: Json | None = None, within: float = CALL_TIMEOUT) -> Json:
+        """Delete; `body`: the options, such as preconditions."""
+        return await self._call("DELETE", path, body, JSON if body else "", NO_QUERY, within)
 
     @asynccontextmanager
     async def stream(self, path: str, silence: float, query: Query = NO_QUERY) -> AsyncIterator[aiohttp.StreamReader]:

@@ -183,6 +183,15 @@ class KubeCluster:
         namespace = failover.metadata.namespace
         return await self._write(Failover, self.api.post(objects.collection(Failover, namespace), fields))
 
+    async def delete_failover(self, key: str, version: str) -> Written:
+        """Delete a Failover."""
+        guard = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"resourceVersion": version}}
+        try:
+            await self.api.delete(objects.path(Failover, key), guard)
+        except ApiError as error:
+            return Written(outcome_of(error.status), None, str(error))
+        return Written(Outcome.OK, None)
+
     async def create_oss(self, node: str, pair: PairRef) -> Written:
         """Create the OSS of a server."""
         fields = objects.body(OSS, node, spec={"pair": pair.wire()})

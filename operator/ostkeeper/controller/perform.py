@@ -18,6 +18,7 @@ from ostkeeper.core.power import Feed, PowerReading, PowerState
 from ostkeeper.ports import Clock, Cluster, ReadFailedError, Written
 
 logger = logging.getLogger(__name__)
+Write = e.WritePair | e.CreateFailover | e.WriteFailover | e.DeleteFailover | e.CreateOSS | e.WriteOSSReady | e.WriteOST
 
 
 @dataclass(slots=True)
@@ -81,17 +82,13 @@ class Performer:
                 return await self._write(effect)
         return None
 
-    async def _write(
-        self, effect: e.WritePair | e.CreateFailover | e.WriteFailover | e.CreateOSS | e.WriteOSSReady | e.WriteOST
-    ) -> e.Wrote:
+    async def _write(self, effect: Write) -> e.Wrote:
         written = await self._if_leading(self._request(effect))
         if written is None:
             return e.Wrote(effect.op, e.Outcome.FAILED, None, "not written: this operator does not lead any more")
         return e.Wrote(effect.op, written.outcome, written.object, written.detail)
 
-    def _request(
-        self, effect: e.WritePair | e.CreateFailover | e.WriteFailover | e.CreateOSS | e.WriteOSSReady | e.WriteOST
-    ) -> Coroutine[Any, Any, Written]:
+    def _request(self, effect: Write) -> Coroutine[Any, Any, Written]:
         match effect:
             case e.WritePair():
                 return self.cluster.write_pair(effect.key, effect.version, effect.status)
@@ -99,6 +96,8 @@ class Performer:
                 return self.cluster.create_failover(effect.failover)
             case e.WriteFailover():
                 return self.cluster.write_failover(effect.key, effect.version, effect.status)
+            case e.DeleteFailover():
+                return self.cluster.delete_failover(effect.key, effect.version)
             case e.CreateOSS():
                 return self.cluster.create_oss(effect.node, effect.pair)
             case e.WriteOSSReady():

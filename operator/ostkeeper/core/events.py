@@ -263,6 +263,15 @@ class CreateFailover:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteFailover:
+    """Delete a finished Failover, guarded by resourceVersion. Answer: Wrote."""
+
+    op: int
+    key: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class WriteFailover:
     """Replace Failover.status, guarded by resourceVersion. Answer: Wrote."""
 
@@ -371,6 +380,7 @@ class Tell:
 Effect = (
     WritePair
     | CreateFailover
+    | DeleteFailover
     | WriteFailover
     | CreateOSS
     | WriteOSSReady

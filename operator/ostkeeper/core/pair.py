@@ -41,6 +41,7 @@ from ostkeeper.core.events import (
     Wrote,
 )
 from ostkeeper.core.heartbeats import Heartbeats, newer
+from ostkeeper.core.history import DELETE
 from ostkeeper.core.plan import plan, prove_again
 from ostkeeper.core.power import PowerState
 from ostkeeper.core.signs import calm, due_at, in_passing, same_news, signs_of
@@ -232,6 +233,9 @@ class PairMachine:
         key = next((key for key, shown in view.mirrors.items() if shown.op == event.op), "")
         if key:
             del view.mirrors[key]
+            if key.startswith(DELETE) and event.outcome in (Outcome.OK, Outcome.GONE):
+                view.failovers.pop(key.removeprefix(DELETE), None)
+                return True
             if event.outcome is not Outcome.OK:
                 view.mirror_retry[key] = now + MIRROR_RETRY
                 view.wake_by(view.mirror_retry[key])

@@ -18,6 +18,7 @@ from ostkeeper.core.able import released
 from ostkeeper.core.armed import armed
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import CreateOSS, Effect, Prepare, ProveWatch
+from ostkeeper.core.history import forget_old
 from ostkeeper.core.mirror import mirror
 from ostkeeper.core.power import Feed
 from ostkeeper.core.verdict import verdict_of
@@ -43,7 +44,7 @@ def plan(view: View, now: float) -> list[Effect]:
     effects += _decide(view, now)
     if view.refused and not view.busy:
         view.refused = ""  # nothing is left to be written that was refused
-    return effects + mirror(view, now)
+    return effects + mirror(view, now) + ([] if view.status and view.status.active_failover else forget_old(view, now))
 
 
 def _while_refused(view: View, now: float) -> list[Effect]:

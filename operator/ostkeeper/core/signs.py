@@ -28,7 +28,7 @@ from ostkeeper.api.common import Resource, condition_of
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.ost import OST
-from ostkeeper.core.events import Effect, Prepare, ProveWatch, WriteOSSReady, WriteOST, WritePair
+from ostkeeper.core.events import DeleteFailover, Effect, Prepare, ProveWatch, WriteOSSReady, WriteOST, WritePair
 from ostkeeper.core.heartbeats import LATE_AFTER
 from ostkeeper.core.verdict import DISK_LAG
 from ostkeeper.core.view import View
@@ -37,7 +37,7 @@ CALM = ("AwaitingApproval", "Blocked")
 """Phases that wait, for a person or a device, and may do so for hours. In all others every event is planned on."""
 
 
-IN_PASSING = (WriteOST, WriteOSSReady, Prepare, ProveWatch)
+IN_PASSING = (WriteOST, WriteOSSReady, DeleteFailover, Prepare, ProveWatch)
 """What is asked for in passing: mirrors, and requests that have no answer. No step of the plan looks at whether they were
 carried out, and all are noted where the plan asks for them, so that it asks once (`watch` before anything is decided)."""
 

@@ -32,7 +32,7 @@ HAND_OVER = 0.004
 """At most so many seconds pass between the last look at the leadership and the packet: time enough to be paused in."""
 SPLIT = 0.2
 """Share of the quorum reads whose parts are seen to arrive at different moments; of the others all arrive at once."""
-Write = e.WritePair | e.CreateFailover | e.WriteFailover | e.CreateOSS | e.WriteOSSReady | e.WriteOST
+Write = e.WritePair | e.CreateFailover | e.WriteFailover | e.CreateOSS | e.WriteOSSReady | e.WriteOST | e.DeleteFailover
 
 
 class Line:
@@ -138,6 +138,11 @@ class Performer:
                 return store.create(effect.failover, who)
             case e.WriteFailover():
                 return store.replace_status(Failover, effect.key, effect.version, effect.status, who)
+            case e.DeleteFailover():
+                found = store.find(Failover, effect.key)
+                if found is not None and found.version != effect.version:
+                    return Written(e.Outcome.CONFLICT, None, f"{effect.key} has changed")
+                return store.delete(Failover, effect.key, who)
             case e.WriteOST():
                 return store.replace_status(OST, effect.key, effect.version, effect.status, who)
             case e.CreateOSS():
