@@ -74,10 +74,10 @@ async def test_finished_failover_is_deleted_by_the_operator_and_an_open_one_is_n
     async with cluster(plane) as kube, good.api(plane) as admin:
         created = await kube.create_failover(failover)
         assert created.object is not None
-        early = await kube.delete_failover(failover.key, created.object.version)
+        asked = await admin.status("Failover", name, {"phase": "AwaitingApproval", "evidence": "e1"})
+        early = await kube.delete_failover(failover.key, asked["metadata"]["resourceVersion"])
         assert early.outcome is Outcome.REFUSED
         assert "is deleted once it is" in early.detail
-        await admin.status("Failover", name, {"phase": "AwaitingApproval", "evidence": "e1"})
         ended = await admin.status("Failover", name, {"phase": "Aborted"})
         stale = await kube.delete_failover(failover.key, created.object.version)
         assert stale.outcome is Outcome.CONFLICT
