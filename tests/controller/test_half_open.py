@@ -21,6 +21,8 @@ from ostkeeper.controller.clock import SystemClock
 from ostkeeper.controller.cluster import AGENT_LEASES
 from ostkeeper.controller.elector import Elector, KubeLease
 from ostkeeper.controller.once import Once
+from ostkeeper.controller.options import Options
+from ostkeeper.controller.run import Operator
 from ostkeeper.controller.watch import Watch
 from ostkeeper.testbed.controlplane import ControlPlane
 from waiting import wait_for_async
@@ -148,6 +150,35 @@ async def test_watches_of_the_objects_take_new_connections_as_soon_as_a_call_has
             await wait_for_async(lambda: answered(api), 20, "a call finds the connections dead")
             await wait_for_async(lambda: name + "-later" in heard, 20, "the watches start afresh")
             print(f"what changed meanwhile was heard after {time.monotonic() - began:.1f}s")
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+
+async def test_operator_whose_connections_die_leads_and_sees_what_is_created_then(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All parts wired: elector, canary, calls, kopf. Without a restart of its watches kopf notices after 70 s."""
+    monkeypatch.setattr(ears, "AFRESH_REST", 0.0)
+    name = good.fresh("half-open-operator-")
+    async with through_a_middlebox(plane) as (api, box), good.api(plane) as admin:
+        operator = Operator(api, Options(id="half-open"), lambda cluster: cluster)
+        running = asyncio.create_task(operator.run())
+        try:
+            await wait_for_async(lambda: operator.elector.term, 30, "it leads")
+            term = operator.elector.term
+            await admin.create(good.pair(name))
+            await wait_for_async(lambda: operator.supervisor._tasks.get(f"scratch/{name}"), 30, "it sees a pair")
+            await fill_the_pool(api)
+            box.forget()
+            began = time.monotonic()
+            await admin.create(good.pair(name + "-later"))
+            await wait_for_async(
+                lambda: operator.supervisor._tasks.get(f"scratch/{name}-later"), 30, "it sees what is created now"
+            )
+            print(f"seen after {time.monotonic() - began:.1f}s")
+            await wait_for_async(lambda: operator.elector.term, 30, "it leads, still or again")
+            print("the term went on" if operator.elector.term == term else "another term began")
         finally:
             running.cancel()
             await asyncio.wait({running})
