@@ -114,6 +114,17 @@ async def test_failover_is_deleted_only_once_it_has_ended(plane: ControlPlane) -
         await admin.delete("Failover", name)
 
 
+async def test_failover_whose_slot_was_lost_is_deleted_once_the_operator_has_said_so(plane: ControlPlane) -> None:
+    """Nothing was decided in it, so its first phase is its last."""
+    name = fresh("lost-") + "-7"
+    async with api(plane) as admin, api(plane, OPERATOR.user) as operator:
+        await admin.create(failover(name))
+        await operator.status(
+            "Failover", name, {"phase": "Aborted", "message": "the pair no longer names this Failover"}
+        )
+        await admin.delete("Failover", name)
+
+
 WRITES: list[tuple[Json, Json]] = [
     (pair(), {"spec": {"paused": True}}),
     (ost(), {"spec": {"desired": "Unmounted"}}),

@@ -11,12 +11,14 @@ import yaml
 
 from docs import readme
 from ostkeeper.testbed.controlplane import ControlPlane
-from ostkeeper.testbed.identities import ADMIN, ONCALL
+from ostkeeper.testbed.identities import ADMIN, ONCALL, VIEWER
 
 pytestmark = pytest.mark.contract
 
 EXAMPLES = {(one := yaml.safe_load(block.text))["kind"]: one for block in readme.blocks("yaml")}
 FAILOVER = EXAMPLES["Failover"]
+UNASKED = FAILOVER | {"spec": FAILOVER["spec"] | {"policy": FAILOVER["spec"]["policy"] | {"mode": "Automatic"}}}
+"""The same in mode Automatic: it goes into Holding without an answer."""
 BOARD = "4c4c4544-0042-3510-8052-b4c04f4d4d32"
 
 
@@ -94,7 +96,7 @@ async def test_answer_to_evidence_that_has_changed_since_is_refused(plane: Contr
 async def test_on_call_reads_what_is_missing_and_confirms_the_death(plane: ControlPlane) -> None:
     missing = ["level bmc: bmc-oss1 is UNKNOWN: no answer", "another line"]
     blocked = {"phase": "Blocked", "evidence": "e2", "holdEpoch": 43, "missing": missing}
-    await put(plane, FAILOVER, {"phase": "Holding", "evidence": "e1"}, {"phase": "Fencing", "holdEpoch": 43}, blocked)
+    await put(plane, UNASKED, {"phase": "Holding", "evidence": "e1"}, {"phase": "Fencing", "holdEpoch": 43}, blocked)
     assert await typed(plane, script("Blocked", ".status.missing")) == "\n".join(missing) + "\n"
     await typed(plane, script("Blocked", '"answer":"ConfirmDead"'))
     approval = (await spec(plane, "failover", "pair-a-42"))["approval"]
@@ -135,3 +137,60 @@ async def test_commands_of_the_installation_are_taken_by_the_api_server(plane: C
     wanted = script("Installing on a real cluster", "kind: CertificateSigningRequest")
     asked = wanted.replace("kubectl apply", "kubectl apply --dry-run=server").split("kubectl certificate")[0]
     assert "created" in await typed(plane, f'cd "$(mktemp -d)"\n{asked}', ADMIN.user)
+
+
+def kubectl_lines() -> list[str]:
+    """Each kubectl command of README, from its shell blocks and from its text, without comments."""
+    inline = re.findall(r"`(kubectl [^`]+)`", readme.text())
+    typed_out = [line.strip() for block in readme.blocks("sh") for line in block.text.splitlines()]
+    lines = [re.sub(r"\s+#.*$", "", line) for line in (*typed_out, *inline)]
+    return [line for line in lines if line.removeprefix("EPOCH=$(").removeprefix("SEEN=$(").startswith("kubectl ")]
+
+
+def test_each_patch_of_what_git_may_own_names_its_field_manager() -> None:
+    """Flux takes the fields of a manager named kubectl away at its next sync."""
+    patches = [line for line in kubectl_lines() if re.search(r" patch (pair|osspair|ost|fd|fencedevice)", line)]
+    assert len(patches) >= 7
+    assert [line for line in patches if "--field-manager=" not in line] == []
+
+
+READS = sorted(
+    {
+        line.replace(" -w", "")
+        for line in kubectl_lines()
+        if re.match(r"kubectl (-n \S+ )?(get|explain|auth)", line) and "csr" not in line and "|" not in line
+    }
+)
+
+
+@pytest.mark.parametrize("line", READS)
+async def test_command_that_looks_is_understood(plane: ControlPlane, line: str) -> None:
+    """As who looks, not as an admin: the viewer's role is enough for each of them, but for the operator's pods."""
+    await put(plane, EXAMPLES["OSSPair"], {"epoch": 41, "conditions": []})
+    for server in ("oss1", "oss2"):
+        await put(plane, EXAMPLES["OSS"] | {"metadata": {"name": server}})
+    await put(plane, FAILOVER, {"phase": "AwaitingApproval", "evidence": "e1"})
+    await typed(plane, line, ADMIN.user if " pods" in line else VIEWER.user)
+
+
+async def test_admin_turns_a_pair_to_manual_and_an_approver_does_not(plane: ControlPlane) -> None:
+    (line,) = [line for line in kubectl_lines() if '"mode":"Manual"' in line]
+    await put(plane, EXAMPLES["OSSPair"] | {"spec": EXAMPLES["OSSPair"]["spec"] | {"failover": {"mode": "Observe"}}})
+    with pytest.raises(AssertionError, match=r"spec\.failover: alice may not declare this"):
+        await typed(plane, line)
+    await typed(plane, line, ADMIN.user)
+    assert (await spec(plane, "osspair", "pair-a"))["failover"]["mode"] == "Manual"
+
+
+async def test_namespace_and_secrets_are_made_as_the_installation_says(plane: ControlPlane) -> None:
+    wanted = script("Installing on a real cluster", "create secret generic bmc")
+    lines = [line for line in wanted.splitlines() if line.startswith("kubectl ") and " create " in f"{line} "]
+    files = "printf x > bmc.txt; printf x > auth.txt; printf x > priv.txt"
+    dry = "\n".join(re.sub(r"\s+#.*$", "", line) + " --dry-run=client -o name" for line in lines)
+    assert "secret/pdu" in await typed(plane, f'cd "$(mktemp -d)"\n{files}\n{dry}', ADMIN.user)
+
+
+async def test_samples_roles_and_policies_are_taken_by_the_api_server(plane: ControlPlane) -> None:
+    for folder in ("deploy", "deploy/fill-in-name", "deploy/samples"):
+        words = "kubectl apply --server-side --force-conflicts --dry-run=server -k"
+        await typed(plane, f"cd {readme.ROOT} && {words} {folder}", ADMIN.user)

@@ -43,8 +43,9 @@ FIRST = (
     Edge("", "Holding", ("Failover",)),
     Edge("", "Fencing", ("Drill",)),
     Edge("", "Relocating", ORDERLY),
+    Edge("", "Aborted", ALL_TYPES),
 )
-"""Phases that may be written first."""
+"""Phases that may be written first. Aborted at once is one whose slot was lost before anything was decided."""
 EDGES = (
     Edge("AwaitingApproval", "Holding", ("Failover",)),
     Edge("AwaitingApproval", "Relocating", ORDERLY),

@@ -323,12 +323,20 @@ def tail(view: View, fo: Failover, now: float) -> list[Effect]:
         return write_failover(view, fo, message, phase="Recovering")
     if fo.phase == "Recovering":
         return _recovering(view, fo, now)
-    if fo.phase in TERMINAL or fo.phase == "":
+    if fo.phase in TERMINAL or (fo.phase == "" and not _slot_lost(view, fo)):
         return []
     shots = fo.status.shots if fo.status else ()
     cut = ", ".join(str(Feed(s.device_name, s.outlet)) for s in shots)
     left = f"; {cut} was ordered off and is not ordered on by it any more" if cut else ""
     return write_failover(view, fo, f"the pair no longer names this Failover{left}", phase="Aborted")
+
+
+def _slot_lost(view: View, fo: Failover) -> bool:
+    """Whether one without a phase will never get one: the pair that is seen has reached its epoch, and names another or none.
+
+    The slot is written at that epoch, before the object. A pair that is seen below it may yet be shown with it.
+    """
+    return view.status is not None and view.status.epoch >= fo.spec.epoch
 
 
 def _recovering(view: View, fo: Failover, now: float) -> list[Effect]:
