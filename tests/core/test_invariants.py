@@ -410,6 +410,16 @@ BROKEN: dict[str, list[Callable[[], object]]] = {
             certificate=sealed(**WORD),
         ),
     ],
+    "held-undecided": [
+        lambda: phase(failover("AwaitingApproval", mode="Manual"), "Holding"),
+        lambda: phase(failover("AwaitingApproval", mode="Observe", automatic_after="5m"), "Holding"),
+        lambda: phase(
+            failover(
+                "AwaitingApproval", mode="Manual", approval=Approval(answer="Failover", evidence="old", by="alice")
+            ),
+            "Holding",
+        ),
+    ],
     "clears-unasked": [
         lambda: certified(clear_mmp=True, **WORD),
         lambda: phase(failover(clear_mmp=False), "Relocating", certificate=sealed(clear_mmp=True)),

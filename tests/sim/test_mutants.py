@@ -13,6 +13,7 @@ pytestmark = pytest.mark.sim
 UNSEEN = {
     "forgets-a-feed": "the API server refuses the certificate",
     "word-clears-mmp": "the API server refuses the certificate",
+    "asks-nobody": "the API server refuses the phase",
     "dead-when-asked": "the API server refuses the phase",
     "holds-at-the-same-epoch": "it holds for ever, one epoch after the other, and never gets to a shot",
     "forgets-late-shots": "one exchange with a device at a time: the on waits until the off has ended",

@@ -113,6 +113,18 @@ def word_not_given(w: FailoverWrite) -> str:
     return "" if given else f"{w.failover.name}: {certificate.confirmed_by}"
 
 
+def held_undecided(w: FailoverWrite) -> str:
+    """A Hold that neither the policy nor a person's answer to the current evidence has decided; in Observe: any."""
+    policy, answer, before = w.failover.spec.policy, w.failover.spec.approval, w.failover.status
+    if w.after.phase != "Holding" or _before(w) == "Holding":
+        return ""
+    if policy.mode == "Automatic" or (policy.mode == "Manual" and policy.automatic_after is not None):
+        return ""
+    shoots = answer is not None and answer.answer in ("Failover", "Restart")
+    current = shoots and before is not None and answer is not None and answer.evidence == before.evidence
+    return "" if current and policy.mode != "Observe" else f"{w.failover.name}: mode {policy.mode}"
+
+
 def clears_unasked(w: FailoverWrite) -> str:
     """A certificate that allows to clear MMP, and should not."""
     certificate = _certificate(w)

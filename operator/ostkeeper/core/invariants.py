@@ -98,6 +98,11 @@ FAILOVER = (
     Invariant("certificate-over-life", "no certificate over a moving or unread disk", failoverrules.over_a_live_disk),
     Invariant("word-not-given", "a person's word is that person's answer ConfirmDead", failoverrules.word_not_given),
     Invariant(
+        "held-undecided",
+        "no Hold without mode Automatic, automaticAfter or a person's answer to the current evidence",
+        failoverrules.held_undecided,
+    ),
+    Invariant(
         "clears-unasked",
         "a person's word never clears MMP, nor does a policy that says Wait",
         failoverrules.clears_unasked,
