@@ -26,12 +26,12 @@ def status_of(host: Host, now: float, before: OSSStatus | None = None) -> OSSSta
         "system_uuid": server.system_uuid,
         "agent_version": server.version,
         "agent_start": server.agent_start,
-        "epoch_seen": host.epoch_seen(),
+        "epoch_seen": max(host.epoch_seen(), host.forgotten.seen if host.forgotten else 0),
         "nonce": host.answer,
         "targets": tuple([_target(host, target) for target in known]),
         "disks": tuple([disk_report(target, now) for target in known]),
         "peer": host.peer,
-        "hazards": host.hazards,
+        "hazards": tuple(filter(None, (permission.store_hazard(host), *host.hazards)))[:16],
         "refusal": ": ".join(refuses)[:1024] if refuses else "",
     }
     if before is not None and [getattr(before, name) for name in said] == list(said.values()):

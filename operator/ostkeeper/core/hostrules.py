@@ -29,6 +29,9 @@ def mount_below_seen(o: MountOrder) -> str:
     epoch, seen = (grant.epoch if grant else 0), o.host.epochs.get(o.order.uuid, 0)
     highest = max(o.host.epochs.get(t.uuid, 0) for t in o.host.targets.values())
     pair = o.host.pair.status.epoch if o.host.pair and o.host.pair.status else 0
+    forgotten = o.host.forgotten
+    if forgotten is not None and (not forgotten.vouched or pair < forgotten.seen):
+        return f"{o.target.name}: nobody has vouched for epoch {epoch} since the store vanished"
     if epoch != seen or pair < highest:
         return f"{o.target.name}: epoch {epoch} of {pair}, durable is {seen}, seen {highest}"
     begun = Mounted(o.order.uuid, o.host.server.boot_id, epoch)

@@ -88,6 +88,8 @@ def _object(host: Host, seen: object) -> bool:
             before, nonce = host.oss, seen.status.nonce if seen.status else None
             known = nonce is None or nonce.value in host.answered_mounted
             return before is None or host.oss_missing or not known or seen.spec != before.spec
+        case OSS() if host.forgotten is not None and not host.forgotten.vouched:
+            return True
         case OSS():
             return _under_way(host) and _permits(host.partner) != _permits(seen)
         case OSSPair():
@@ -105,7 +107,7 @@ def _object(host: Host, seen: object) -> bool:
 def _permits(partner: OSS | None) -> tuple[object, ...]:
     """What of the partner's report says whether a mount may begin here."""
     status = partner.status if partner else None
-    return (status.boot_id, status.targets, status.disks) if status else ()
+    return (status.boot_id, status.targets, status.disks, status.epoch_seen) if status else ()
 
 
 def _certificate(failover: Failover | None) -> Certificate | None:

@@ -130,6 +130,20 @@ class Question:
 
 
 @dataclass(slots=True)
+class Forgotten:
+    """An earlier agent of this server had reported epochs, and the store held none when this one started."""
+
+    seen: int
+    """The epoch that the earlier agent had reported last."""
+    partner: tuple[str, int] = ("", 0)
+    """Boot and uptime in the partner's report, as first seen."""
+    pair_epoch: int = -1
+    """Epoch of the pair, as first seen."""
+    vouched: bool = False
+    """The partner has reported since, or a leader has written an epoch: both know what a restored etcd does not."""
+
+
+@dataclass(slots=True)
 class Host:
     """Everything this server's machine knows."""
 
@@ -171,6 +185,8 @@ class Host:
     peer_since: float = math.inf
     """When the partner last answered, or was first asked."""
     hazards: tuple[str, ...] = ()
+    forgotten: Forgotten | None = None
+    """The state store has vanished since the last run; None: it has not."""
     question: Question | None = None
     bases: dict[tuple[str, int], Base] = field(default_factory=dict)
     """By failover and level (0 or more)."""

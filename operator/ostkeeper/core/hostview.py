@@ -16,7 +16,7 @@ from ostkeeper.core import hostevents as ev
 from ostkeeper.core import nonces
 from ostkeeper.core.events import Gone, Seen
 from ostkeeper.core.heartbeats import newer
-from ostkeeper.core.hoststate import Host, Target
+from ostkeeper.core.hoststate import Forgotten, Host, Target
 
 
 def take(host: Host, event: ev.HostEvent, now: float) -> None:
@@ -70,13 +70,17 @@ def see(host: Host, seen: object, now: float) -> None:
     ref = host.oss.spec.pair if host.oss else None
     match seen:
         case OSS() if seen.name == host.server.node:
+            if host.oss is None:
+                _note_forgotten(host, seen)
             host.oss, host.oss_missing = seen, False
             _recall_answer(host, seen)
         case OSS() if seen.name == host.partner_name:
             host.partner = seen
+            _partner_vouches(host, seen)
         case OSSPair() if ref and (ref.namespace, ref.name) == (seen.metadata.namespace, seen.name):
             take_pair(host, seen)
             host.pair_seen = now
+            _leader_vouches(host, seen)
         case OST() if ref and seen.spec.pair_name == ref.name:
             host.osts[seen.key] = seen
             _place(host, seen)
@@ -84,6 +88,37 @@ def see(host: Host, seen: object, now: float) -> None:
             host.failovers[seen.name] = seen
         case _:
             pass
+
+
+def _note_forgotten(host: Host, own: OSS) -> None:
+    """The own OSS still tells of epochs that an earlier agent had in its store, and there is nothing in this one's."""
+    status = own.status
+    if status is None or status.epoch_seen == 0 or status.agent_start == host.server.agent_start:
+        return
+    if not host.stored.epochs and not host.corrupt:
+        host.forgotten = Forgotten(status.epoch_seen)
+
+
+def _partner_vouches(host: Host, partner: OSS) -> None:
+    """A report that the partner's agent has written since: its uptime has grown. It carries the epoch that it has seen."""
+    forgotten, status = host.forgotten, partner.status
+    if forgotten is None or status is None or not status.boot_id:
+        return
+    if forgotten.partner[0] != status.boot_id:
+        forgotten.partner = (status.boot_id, status.uptime_seconds)
+    elif status.uptime_seconds > forgotten.partner[1]:
+        forgotten.vouched = True
+
+
+def _leader_vouches(host: Host, pair: OSSPair) -> None:
+    """An epoch that was written since: the leader that wrote it has asked the living agents what they have seen."""
+    forgotten, epoch = host.forgotten, pair.status.epoch if pair.status else 0
+    if forgotten is None:
+        return
+    if forgotten.pair_epoch < 0:
+        forgotten.pair_epoch = epoch
+    elif epoch > forgotten.pair_epoch:
+        forgotten.vouched = True
 
 
 def take_pair(host: Host, pair: OSSPair) -> None:

@@ -61,6 +61,36 @@ def epoch_regressed(host: Host) -> str:
     )
 
 
+def store_forgotten(host: Host) -> str:
+    """Why nothing may be mounted after the state store has vanished: only others know whether this epoch is an old one."""
+    forgotten, status = host.forgotten, host.pair.status if host.pair else None
+    if forgotten is None or status is None:
+        return ""
+    partner = host.partner.status if host.partner else None
+    known = max(forgotten.seen, partner.epoch_seen if partner else 0)
+    if status.epoch < known:
+        return (
+            f"this server's state store was empty, epoch {known} is known to have been seen, and the pair is at epoch "
+            f"{status.epoch}: the API was restored. Nothing is mounted until a person answers: spec.adopt: {known}"
+        )
+    if forgotten.vouched:
+        return ""
+    return (
+        f"this server's state store was empty although an earlier agent had epoch {forgotten.seen} in it. It mounts once "
+        f"{host.partner_name} has reported again (within a minute), or a new epoch is written: spec.adopt: {known}"
+    )
+
+
+def store_hazard(host: Host) -> str:
+    """The hazard that a vanished store is, for as long as this agent runs; empty: it has not vanished."""
+    if host.forgotten is None:
+        return ""
+    return (
+        f"the state store was empty at the agent's start, although epoch {host.forgotten.seen} had been in it: keep "
+        "--state-dir on a disk that survives a reboot, then restart the agent"
+    )
+
+
 def holds_lease(host: Host, now: float) -> bool:
     """This server's lease was renewed within the heartbeat's time-out, as seen on its own clock."""
     return now < host.lease_until
@@ -107,6 +137,9 @@ def _server_may_not(host: Host, target: Target, grant: Assignment, now: float) -
             "EpochRegressed",
             f"{target.name}: Serve at epoch {grant.epoch} is below epoch {seen}, seen for this disk",
         )
+    forgotten = store_forgotten(host)
+    if forgotten:
+        return "StoreForgotten", f"{target.name}: {forgotten}"
     if not holds_lease(host, now):
         return "LeaseNotHeld", (
             f"{target.name}: this server's lease was not renewed for {host.timeout:g}s: others may think that it is "
