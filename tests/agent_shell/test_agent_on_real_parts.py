@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.disks import SharedDisk
-from agent_shell.floor import TARGET, Floor, Json, floor, own_plane
+from agent_shell.floor import APIS, DEAD_BOOT, TARGET, Floor, Json, floor, own_plane
 from ostkeeper.testbed.controlplane import ControlPlane
 from waiting import wait_for_async
 
@@ -77,7 +77,9 @@ async def test_certificate_clears_mmp_and_the_mount_does_not_wait_as_the_kernel_
 
         await wait_for_async(still, 10.0, "the dead server's block stands still")
         disk = (await made.answered("n1"))["disks"][0]
-        proof = {key: disk[key] for key in ("target", "state", "block", "mark")}
+        proof = {key: disk[key] for key in ("target", "state", "block", "mark")} | {"reported": disk["mark"]}
+        mounted = {"target": disk["target"], "state": "Mounted", "mark": disk["mark"]}
+        await made.admin.patch(f"{APIS}/osses/oss2/status", {"status": {"bootID": DEAD_BOOT, "targets": [mounted]}})
         warrant = await made.certify(2, proof)
         await made.assign(3, "Hold", node="oss2", activeFailover="pair-a-2")
         began = time.monotonic()
