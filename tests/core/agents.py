@@ -100,7 +100,7 @@ class Agents:
 
     def _ping(self, server: Server) -> None:
         peer = self.world.floor.partner(server)
-        if server.lan_link and peer.lan_link and peer.lives:
+        if server.lan_link and peer.lan_link and peer.lives and not peer.filtered:
             server.peer_at, server.peer_boot = self.world.now, peer.boot
 
     def _renew(self, server: Server) -> None:

@@ -198,7 +198,8 @@ def _levels(world: World, node: str) -> tuple[LevelSnapshot, ...]:
             FeedSnapshot(device_name=d.name, outlet=outlet, device_uid=d.metadata.uid, address=d.spec.address)
             for d, outlet in devices
         )
-        levels.append(LevelSnapshot(name=level.name, feeds=feeds))
+        drilled = any(w.proven for w in world.status.wiring if (w.node, w.level) == (node, level.name))
+        levels.append(LevelSnapshot(name=level.name, drilled=drilled, feeds=feeds))
     return tuple(levels)
 
 

@@ -91,6 +91,8 @@ class Server:
     agent: bool = True
     api_link: bool = True
     lan_link: bool = True
+    filtered: bool = False
+    """Nobody reaches its TCP port 7845."""
     disk_link: bool = True
     blind: tuple[str, ...] = ()
     """Targets whose LUN alone it cannot read."""
@@ -191,7 +193,7 @@ class Floor:
         server.released.clear()
         server.answer, server.nonce, server.reported = None, "", None
         server.bases.clear()
-        server.peer_at, server.peer_boot = -1000.0, ""
+        server.peer_at = -1000.0  # which boot answered last it finds in its own OSS again
 
     def _boot(self, server: Server) -> None:
         server.system = "booting"

@@ -35,7 +35,7 @@ SPEC_WORDS = {
     "soak": ("failback", "soak"),
     "maxParallel": ("failback", "maxParallel"),
 }
-FAILOVER_WORDS = ("automaticAfter", "wiring", "mmp", "partnerSoak", "releaseTimeout", "bootTimeout")
+FAILOVER_WORDS = ("automaticAfter", "wiring", "soleWitness", "mmp", "partnerSoak", "releaseTimeout", "bootTimeout")
 
 
 @dataclass
@@ -163,6 +163,7 @@ SERVER_WORDS: dict[str, dict[str, object]] = {
     "reaches the API": {"api_link": True},
     "loses the LAN": {"lan_link": False},
     "is back on the LAN": {"lan_link": True},
+    "has its port 7845 filtered": {"filtered": True},
     "loses its disks": {"disk_link": False},
     "sees its disks again": {"disk_link": True},
     "disks stall": {"stalled": True},

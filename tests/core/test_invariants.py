@@ -84,6 +84,7 @@ def sealed(**change: Any) -> Certificate:
         "level": "pdus",
         "feeds": (proof(LEFT), proof(RIGHT)),
         "disks": (DiskProof(target=T, state="Still"),),
+        "proof": "SecondDevice",
     }
     certificate = Certificate(**{**base, **change})
     return certificate.model_copy(update={"digest": certificate_digest(certificate)})
@@ -396,6 +397,12 @@ BROKEN: dict[str, list[Callable[[], object]]] = {
         lambda: certified(hold_epoch=44),
         lambda: phase(failover(), "Relocating", certificate=SEALED.model_copy(update={"clear_mmp": True})),
         lambda: phase(failover(), "Relocating", status(grant(epoch=45), epoch=45), certificate=SEALED),
+    ],
+    "certificate-on-one-word": [
+        lambda: certified(proof=""),
+        lambda: certified(proof="Drilled"),
+        lambda: certified(proof="LoadFell"),
+        lambda: certified(proof="SoleWitnessAccepted"),
     ],
     "certificate-over-life": [
         lambda: certified(disks=(DiskProof(target=T, state="Advancing"),)),

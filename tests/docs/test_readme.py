@@ -25,6 +25,7 @@ BLOCKED_BY = (
     ("core/campaign.py", ("_judge",)),
     ("core/view.py", ("reads_all", "board_refusal")),
     ("core/blocked.py", ("_confirm_dead",)),
+    ("core/witness.py", ("lacking",)),
 )
 """Where the sentences are made that can stand in `status.missing` of a Failover."""
 NOT_IN_BLOCKED = ("confirmed that", "s after the off")

@@ -45,7 +45,7 @@ LEASES = "/apis/coordination.k8s.io/v1/namespaces/ostkeeper-heartbeats/leases"
 LEADER = "/apis/coordination.k8s.io/v1/namespaces/ostkeeper-system/leases/ostkeeper-operator"
 CALM: Json = {
     "heartbeat": {"interval": "2s", "timeout": "6s"},
-    "failover": {"wiring": "Declared", "bootTimeout": "60s"},
+    "failover": {"wiring": "Declared", "soleWitness": "Accept", "bootTimeout": "60s"},
 }
 """A busy machine suspects healthy servers at 1s/3s; drills are for the tests of drills."""
 PATIENCE = (429, 503, 504)

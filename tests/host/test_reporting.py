@@ -343,3 +343,15 @@ def test_restarted_agent_that_has_not_looked_mounts_and_lets_go_of_nothing() -> 
         rig.step(ev.MountsSeen({}, {}))
         rig.read()
         assert not [effect for effect in rig.effects if isinstance(effect, ev.Mount | ev.Unmount | ev.CheckRelease)]
+
+
+def test_restarted_agent_knows_from_its_own_object_which_boot_of_its_partner_answered_last() -> None:
+    rig = Rig(grants=[grant("Serve", 3)])
+    rig.step(Seen(oss("oss1", peer={"state": "Answering", "bootID": "boot-of-oss2"})))
+    rig.step(ev.ClusterKnown(CLUSTER))
+    rig.step(Seen(rig.pair))
+    rig.step(ev.PeerSeen(""))
+    rig.now += 60.0
+    rig.step(Tick())
+    peer = rig.machine.host.peer
+    assert (peer.state, peer.boot_id) == ("Silent", "boot-of-oss2")

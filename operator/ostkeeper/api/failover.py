@@ -41,6 +41,8 @@ class FeedSnapshot(Model):
     """Where it answered."""
     load: Load = Load()
     """How its measured load is judged after the off."""
+    watts: float | None = None
+    """The load that the last probe before it measured."""
 
 
 class LevelSnapshot(Model):
@@ -48,6 +50,8 @@ class LevelSnapshot(Model):
 
     name: Name
     """Name of the level."""
+    drilled: bool = False
+    """A drill proved the level as it was declared then."""
     feeds: Annotated[tuple[FeedSnapshot, ...], Field(min_length=1, max_length=8)]
     """All must read OFF."""
 
@@ -65,6 +69,8 @@ class PolicySnapshot(Model):
     """How the server is fenced."""
     confirm: Confirm
     """How its death is confirmed."""
+    sole_witness: Literal["Refuse", "Accept"] = "Refuse"
+    """What the OFF of one device alone proves, of a level that was never drilled and whose load did not fall."""
     clear_mmp: Annotated[bool, Field(alias="clearMMP")]
     """Whether the certificate may clear MMP: ClearWhenCertified, and the feeds are drilled or declared enough."""
     valid_for: Duration
@@ -194,6 +200,10 @@ class Certificate(Model):
     """All feeds of that level."""
     disks: Annotated[tuple[DiskProof, ...], Field(max_length=MOST_TARGETS)] = ()
     """The dead server's disks, as the partner read them after the last off."""
+    proof: Word = ""
+    """What stands beside the OFF of the level. Drilled: the server died in a drill with exactly these feeds. SecondDevice: the
+    feeds are on more than one device. LoadFell: the measured load fell to the residue. SoleWitnessAccepted: nothing, and
+    failover.soleWitness accepts that. Person: confirmedBy. SameServer: for Restart, nothing else mounts."""
     nonce: Word = ""
     """The nonce that the partner answered."""
     clear_mmp: Annotated[bool, Field(alias="clearMMP")] = False
@@ -266,7 +276,7 @@ class FailoverStatus(Model):
     missing: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
     """In Blocked, and while a level is tried again from it: what is missing."""
     refuted: Annotated[tuple[Name, ...], Field(max_length=4)] = ()
-    """Levels that read OFF on all feeds while the server lived. They are not tried again in this Failover."""
+    """Levels whose OFF proves nothing in this Failover: the server lived, or nothing else bears it out. Not tried again."""
     certificate: Certificate | None = None
     """The death certificate; never edited."""
     drill: DrillProgress | None = None

@@ -119,6 +119,10 @@ class FailoverPolicy(Model):
     """Manual, but acts after this time if nobody answered and the pair is armed. Default: never. Not with Automatic."""
     wiring: Literal["Drilled", "Declared"] = "Drilled"
     """What Automatic and ClearWhenCertified ask of the feeds. Drilled (default): a drill has proved them."""
+    sole_witness: Literal["Refuse", "Accept"] = "Refuse"
+    """What OFF proves that one fence device alone reads, of a level that was never drilled and whose measured load did not
+    fall. Refuse (default): nothing; the next level is tried, then a person is asked. Accept: the death. If that device lies
+    beside a server that hangs, an OST is mounted twice."""
     mmp: Literal["ClearWhenCertified", "Wait"] = "ClearWhenCertified"
     """ClearWhenCertified (default): MMP left dirty by the dead server is cleared under a complete certificate before the
     mount. Wait: the mount waits as the kernel does (22 s to 44 s at usual intervals)."""

@@ -15,6 +15,9 @@ from ostkeeper.core.digest import digest
 from ostkeeper.core.identity import spellings
 from ostkeeper.core.view import View
 
+DRILLED, SECOND, LOAD, ACCEPTED = "Drilled", "SecondDevice", "LoadFell", "SoleWitnessAccepted"
+"""What can bear out the OFF of a fencing level (`Certificate.proof`)."""
+
 
 def armed(view: View) -> tuple[str, ...]:
     """Why Automatic would act as Manual now. Every plan asks for it, and it changes rarely."""
@@ -33,6 +36,7 @@ def armed(view: View) -> tuple[str, ...]:
     for node in pair.servers:
         rests_on += [_seen_alive(view, node), view.overdue_disks(node)]
         report = view.report(node)
+        rests_on += [view.boot(node), report.peer.boot_id if report else ""]
         rests_on += [report.hazards, report.refusal, report.system_uuid, report.disks] if report else [None]
     return view.keep("armed", tuple(rests_on), _armed)
 
@@ -64,16 +68,32 @@ def _seen_alive(view: View, node: str) -> bool:
 
 def _server(view: View, node: str) -> list[str]:
     assert view.pair is not None
-    reasons = _agent(view, node)
+    reasons = _agent(view, node) + _witness(view, node)
     drilled = 0
     for level in view.pair.fencing_of(node):
         reasons += [f"level {level.name} of {node}: {why}" for why in level_untrusted(view, node, level)]
         drilled += level_drilled(view, node, level)
+    borne_out = any(borne_out_by(view, node, level) for level in view.pair.fencing_of(node))
+    if view.pair.spec.failover.wiring == "Declared" and not borne_out:
+        reasons.append(
+            f"no fencing level of {node} has a second witness: drill one, declare feeds on two devices, or set "
+            f"failover.soleWitness: Accept"
+        )
     if view.pair.spec.failover.wiring == "Drilled" and not drilled:
         reasons.append(
             f"no fencing level of {node} was drilled: kubectl patch spec.drill, or ostkeeper fence-test --really"
         )
     return reasons
+
+
+def _witness(view: View, node: str) -> list[str]:
+    """Whether the partner has had an answer on the network in this boot: silence proves nothing before."""
+    assert view.pair is not None
+    partner, boot = view.pair.partner_of(node), view.boot(node)
+    report = view.report(partner)
+    if report is None or not boot or report.peer.boot_id == boot:
+        return []
+    return [f"{partner} has had no answer from {node} on TCP 7845 in boot {boot}: open that port between the servers"]
 
 
 def _agent(view: View, node: str) -> list[str]:
@@ -180,6 +200,26 @@ def level_drilled(view: View, node: str, level: Level) -> bool:
         w.node == node and w.level == level.name and w.proven and w.fingerprint == fingerprint(view, node, level)
         for w in status.wiring
     )
+
+
+def borne_out_by(view: View, node: str, level: Level) -> str:
+    """What would bear out the OFF of a level, as far as it is known before a failover."""
+    assert view.pair is not None
+    if level_drilled(view, node, level):
+        return DRILLED
+    if len({feed.device_name for feed in level.feeds}) > 1:
+        return SECOND
+    if any(_draws(view, f.device_name, f.outlet or "") for f in level.feeds):
+        return LOAD
+    return ACCEPTED if view.pair.spec.failover.sole_witness == "Accept" else ""
+
+
+def _draws(view: View, name: str, outlet: str) -> bool:
+    """Whether the last probe measured a load that can be seen to fall."""
+    device = view.devices.get(name)
+    readings = device.status.feeds if device is not None and device.status else ()
+    limit = device.spec.load.residue_watts if device is not None else 0.0
+    return any(r.outlet == outlet and r.watts is not None and r.watts > limit for r in readings)
 
 
 def wiring_trusted(view: View, node: str) -> bool:

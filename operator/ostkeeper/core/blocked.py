@@ -105,6 +105,7 @@ def _confirm_dead(view: View, fo: Failover, c: Campaign, approval: Approval, now
         disks=disks,
         nonce=c.final_nonce,
         confirmed_by=approval.by,
+        proof="Person",
     )
     certificate = fencing.seal(dead)
     message = f"{approval.by} confirmed that {fo.spec.node} has no power: {approval.note or 'no reason given'}"

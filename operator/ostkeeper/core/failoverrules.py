@@ -83,6 +83,27 @@ def certificate_without_proof(w: FailoverWrite) -> str:
     return f"{w.failover.name}: {', '.join(map(str, missing))}" if missing else ""
 
 
+def certificate_on_one_word(w: FailoverWrite) -> str:
+    """A death that one device alone tells, of a level that no drill proved, without a load that fell or somebody who accepts it."""
+    certificate, policy = _certificate(w), w.failover.spec.policy
+    if certificate is None or certificate.confirmed_by or w.after.answer == "Restart":
+        return ""
+    level = next((lv for lv in policy.levels if lv.name == certificate.level), None)
+    if level is None:
+        return ""
+    borne_out = {
+        "Drilled": level.drilled,
+        "SecondDevice": len({f.device_name for f in level.feeds}) > 1,
+        "LoadFell": any(f.watts is not None and f.watts > f.load.residue_watts for f in level.feeds),
+        "SoleWitnessAccepted": policy.sole_witness == "Accept",
+    }
+    return (
+        ""
+        if borne_out.get(certificate.proof)
+        else f"{w.failover.name}: {certificate.proof or 'nothing'} beside {level.name}"
+    )
+
+
 def certificate_of_another(w: FailoverWrite) -> str:
     """Another server, boot or Hold than the Failover's, or contents that its digest does not cover."""
     certificate, spec = _certificate(w), w.failover.spec

@@ -16,6 +16,7 @@ from ostkeeper.api.failover import Certificate, DiskProof, Failover, FailoverSta
 from ostkeeper.api.failover import Shot as ShotRecord
 from ostkeeper.api.oss import DiskReport, PeerReport
 from ostkeeper.api.osspair import Nonce
+from ostkeeper.core import witness
 from ostkeeper.core.able import (
     SHOT_DEADLINE,
     changed_device,
@@ -125,9 +126,13 @@ def confirm(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         return effects
     veto = "; ".join(unsent) or rounds.failure or _checked(view, fo, c)
     lives = "" if veto else vetoes(view, fo, c, now)
-    if veto or lives:
-        refuted = bool(lives) and rounds.read_off
-        return effects + ([] if view.busy else next_level(view, fo, c, veto or lives, now, refuted=refuted))
+    if lives and rounds.read_off:
+        lives += " although all feeds read OFF: it is not tried again"
+    alone = "" if veto or lives else _alone(fo, rounds)
+    if veto or lives or alone:
+        refuted = bool(alone or (lives and rounds.read_off))
+        why = veto or lives or alone
+        return effects + ([] if view.busy else next_level(view, fo, c, why, now, refuted=refuted))
     if view.busy:
         return effects
     if status.answer == "Restart":
@@ -146,6 +151,15 @@ def confirm(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         c.asked_at = now
         return effects + ask(view, fo, attempt(status, c), c.final_nonce)
     return effects + (_certify(view, fo, c, now) if rounds.done else [])
+
+
+def _alone(fo: Failover, rounds: Rounds) -> str:
+    """Why complete rounds of OFF prove nothing: one device alone says so. A Restart rests on nothing else, it moves nothing."""
+    status = fo.status
+    if status is None or status.answer == "Restart" or not rounds.done:
+        return ""
+    level = fo.spec.policy.levels[status.level]
+    return "" if witness.beside(fo, level, rounds) else witness.lacking(level)
 
 
 def _readings(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
@@ -306,14 +320,16 @@ def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
             feeds=proofs,
             disks=disks,
             nonce=c.final_nonce,
+            proof=witness.beside(fo, fo.spec.policy.levels[status.level], c.rounds),
             clear_mmp=fo.spec.policy.clear_mmp,
         )
     )
     still = "; ".join(f"{d.target} {d.state}" for d in disks)
     left = what_is_left(view, fo.spec.partner, [a.target for a in view.held_by(fo.spec.node)])
     still += f"; {left}" if left else ""
-    message = f"{fo.spec.node} is dead: {', '.join(map(str, feeds))} read OFF in {c.rounds.count} rounds; {still}"
-    message = with_hazards(message, disks)
+    read = f"{', '.join(map(str, feeds))} read OFF in {c.rounds.count} rounds"
+    read += "" if certificate.proof == "Drilled" else f" ({certificate.proof})"
+    message = with_hazards(f"{fo.spec.node} is dead: {read}; {still}", disks)
     return write_failover(view, fo, message, phase="Relocating", certificate=certificate, missing=())
 
 
@@ -383,6 +399,7 @@ def _prove_restart(view: View, fo: Failover, c: Campaign, now: float) -> list[Ef
             hold_epoch=status.hold_epoch,
             level=fo.spec.policy.levels[status.level].name,
             feeds=proofs,
+            proof="SameServer",
         )
     )
     message = f"{fo.spec.node} has no power: it keeps its targets and is switched on again"
@@ -392,7 +409,7 @@ def _prove_restart(view: View, fo: Failover, c: Campaign, now: float) -> list[Ef
 def next_level(view: View, fo: Failover, c: Campaign, why: str, now: float, *, refuted: bool = False) -> list[Effect]:
     """This level proves nothing: go on with the next, or block. What was cut stays cut.
 
-    `refuted`: it read OFF on all feeds of a server that lived. It is not tried again: its OFF would prove no more then.
+    `refuted`: its OFF proves nothing in this Failover, since the server lived or nothing else bears it out. It is not tried again.
 
     Where one level was tried again from Blocked, Blocked is entered again: every level has its own wait between two tries.
     """
@@ -401,7 +418,6 @@ def next_level(view: View, fo: Failover, c: Campaign, why: str, now: float, *, r
     why = f"{_of_level(fo, status.level)}{why}"
     names = status.refuted
     if refuted:
-        why += " although all of its feeds read OFF: it is not tried again"
         names = (*names, fo.spec.policy.levels[status.level].name)
     c.note_try(status.level, why, now)
     level = status.level + 1

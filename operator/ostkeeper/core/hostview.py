@@ -74,6 +74,7 @@ def see(host: Host, seen: object, now: float) -> None:
                 _note_forgotten(host, seen)
             host.oss, host.oss_missing = seen, False
             _recall_answer(host, seen)
+            _recall_peer(host, seen)
         case OSS() if seen.name == host.partner_name:
             host.partner = seen
             _partner_vouches(host, seen)
@@ -143,6 +144,13 @@ def _recall_answer(host: Host, oss: OSS) -> None:
     status = oss.status
     if status and status.nonce and status.boot_id == host.server.boot_id:
         host.answered_mounted.setdefault(status.nonce.value, status.nonce.mounted)
+
+
+def _recall_peer(host: Host, oss: OSS) -> None:
+    """An earlier agent had an answer of the partner: its silence counts for that boot, also after a restart."""
+    told = oss.status.peer.boot_id if oss.status else ""
+    if told and not host.peer.boot_id:
+        host.peer = PeerReport.model_construct(state=host.peer.state, boot_id=told)
 
 
 def _place(host: Host, ost: OST) -> None:

@@ -95,6 +95,11 @@ FAILOVER = (
         "a certificate is for the server, the boot and the Hold of its Failover, under its own digest",
         failoverrules.certificate_of_another,
     ),
+    Invariant(
+        "certificate-on-one-word",
+        "no certificate rests on one device that could lie alone, unless somebody accepts that",
+        failoverrules.certificate_on_one_word,
+    ),
     Invariant("certificate-over-life", "no certificate over a moving or unread disk", failoverrules.over_a_live_disk),
     Invariant("word-not-given", "a person's word is that person's answer ConfirmDead", failoverrules.word_not_given),
     Invariant(

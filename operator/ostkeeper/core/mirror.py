@@ -14,7 +14,7 @@ from ostkeeper.api.common import Condition, condition_of
 from ostkeeper.api.oss import MOST_TARGETS, TargetReport
 from ostkeeper.api.osspair import Assignment, ServerState
 from ostkeeper.api.ost import OST, OSTStatus
-from ostkeeper.core import budget
+from ostkeeper.core import budget, witness
 from ostkeeper.core.able import claimed
 from ostkeeper.core.adoption import REGRESSED, beyond_limit, regressed
 from ostkeeper.core.armed import armed, unread_disks
@@ -117,7 +117,7 @@ def pair_conditions(view: View, verdicts: dict[str, Verdict], osts: list[Said], 
         ),
         condition("Reconciling", bool(moving) and not stalled, "Moving" if moving else "Converged", "; ".join(moving)),
         condition("Stalled", bool(stalled), stalled or "Nothing", why_stalled),
-        condition("Armed", not reasons, "NotArmed" if reasons else "Trusted", "; ".join(reasons)),
+        condition("Armed", not reasons, "NotArmed" if reasons else "Trusted", "; ".join(reasons) or witness.said(view)),
         condition(
             "Degraded",
             bool(ill or unread),

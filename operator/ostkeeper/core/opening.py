@@ -19,11 +19,12 @@ from ostkeeper.api.failover import (
     PolicySnapshot,
     Type,
 )
+from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import Noted
 from ostkeeper.core import ailing, budget
 from ostkeeper.core.able import claimed, foreign, not_unasked, released, said_to_a_person
 from ostkeeper.core.acts import OPENS
-from ostkeeper.core.armed import armed, wiring_trusted
+from ostkeeper.core.armed import armed, level_drilled, wiring_trusted
 from ostkeeper.core.events import Effect
 from ostkeeper.core.verdict import Life, Verdict, evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View
@@ -199,19 +200,28 @@ def snapshot(view: View, node: str, *, now_armed: bool) -> PolicySnapshot:
             seen: dict[str, Any] = {"device_name": feed.device_name, "outlet": feed.outlet or ""}
             if device is not None:
                 seen |= {"device_uid": device.metadata.uid, "address": device.spec.address, "load": device.spec.load}
+                seen["watts"] = _watts(device, feed.outlet or "")
             feeds.append(FeedSnapshot(**seen))
-        levels.append(LevelSnapshot(name=level.name, feeds=tuple(feeds)))
+        drilled = level_drilled(view, node, level)
+        levels.append(LevelSnapshot(name=level.name, drilled=drilled, feeds=tuple(feeds)))
     return PolicySnapshot(
         mode=policy.mode,
         automatic_after=policy.automatic_after,
         armed=suspicion.armed if suspicion else now_armed,
         levels=tuple(levels),
         confirm=policy.confirm,
+        sole_witness=policy.sole_witness,
         clear_mmp=policy.mmp == "ClearWhenCertified" and wiring_trusted(view, node),
         valid_for=policy.approval.valid_for,
         boot_timeout=policy.boot_timeout,
         release_timeout=policy.release_timeout,
     )
+
+
+def _watts(device: FenceDevice, outlet: str) -> float | None:
+    """The load of an outlet at the last probe."""
+    readings = device.status.feeds if device.status else ()
+    return next((r.watts for r in readings if r.outlet == outlet), None)
 
 
 def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:

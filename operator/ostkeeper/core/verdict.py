@@ -194,7 +194,7 @@ def witnesses_of(view: View, node: str, partner: str, trouble: str, now: float) 
         heartbeat=F if lives else _missed(view, node),
         node=_node(view, node, lives or view.node_moved.get(node, -1.0) > missed),
         disk=_disk(view, held, partner if partner_lives else ""),
-        network=_network(view.report(partner) if partner_lives else None),
+        network=_network(view.report(partner) if partner_lives else None, view.boot(node)),
         lustre=S if trouble else U if view.report(node) is None else F,
         shared=bool(trouble) and ailing.shared(view, node, partner, now),
         partner=F if partner_lives and view.heartbeats.renewed_since(partner, missed) else S,
@@ -249,11 +249,13 @@ def _disk(view: View, held: tuple[Assignment, ...], partner: str) -> Life:
     return S if states <= {"Still", "Clean"} and (read or not held) else U
 
 
-def _network(report: OSSStatus | None) -> Life:
-    """What the living partner reports."""
+def _network(report: OSSStatus | None, boot: str) -> Life:
+    """What the living partner reports. Silence says something only after an answer of this boot: the port may be filtered."""
     if report is None or report.peer.state == "Unknown":
         return U
-    return F if report.peer.state == "Answering" else S
+    if report.peer.state == "Answering":
+        return F
+    return S if report.peer.boot_id and boot in ("", report.peer.boot_id) else U
 
 
 def _nothing_to_move(view: View, held: tuple[Assignment, ...], partner: str) -> bool:
@@ -312,7 +314,7 @@ def describe(view: View, verdict: Verdict, node: str, now: float) -> tuple[Witne
         Witness(name="heartbeat", state=w.heartbeat.value, detail=f"unchanged for {unseen:.1f}s"),
         Witness(name="node", state=w.node.value, detail=_node_detail(view, node)),
         Witness(name="disk", state=w.disk.value, detail=_disk_detail(view, node)),
-        Witness(name="network", state=w.network.value, detail="as its partner's agent sees it"),
+        Witness(name="network", state=w.network.value, detail=_network_detail(view, node)),
         Witness(name="Lustre", state=w.lustre.value, detail=_lustre_detail(view, node, now)),
         Witness(name="partner", state=w.partner.value, detail="its heartbeat, since the first that was missed"),
     )
@@ -321,6 +323,15 @@ def describe(view: View, verdict: Verdict, node: str, now: float) -> tuple[Witne
 def _node_detail(view: View, node: str) -> str:
     state = view.nodes.get(node)
     return f"Ready is {state.ready}" if state else "there is no Node of that name"
+
+
+def _network_detail(view: View, node: str) -> str:
+    assert view.pair is not None
+    partner, boot = view.pair.partner_of(node), view.boot(node)
+    report = view.report(partner)
+    if report is not None and boot and report.peer.boot_id != boot:
+        return f"{partner} has had no answer on TCP 7845 in boot {boot}: open that port between the servers"
+    return f"as the agent of {partner} sees it"
 
 
 def _disk_detail(view: View, node: str) -> str:

@@ -23,6 +23,7 @@ from ostkeeper.core.campaign import Rounds
 from ostkeeper.core.diskview import MmpState
 from ostkeeper.core.heartbeats import Heartbeats
 from ostkeeper.core.power import PowerState
+from ostkeeper.core.verdict import Life
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import assign, write_failover
 from ostkeeper.sim.acts import MountAct
@@ -388,6 +389,15 @@ def dead_when_asked(right: Any) -> Any:
         return write_failover(view, fo, "confirmed", phase="Relocating", certificate=fencing.seal(dead))
 
     return awaiting
+
+
+def silent_is_silent(_: Any) -> Any:
+    def network(report: Any, boot: str) -> Any:
+        if report is None or report.peer.state == "Unknown":
+            return Life.UNKNOWN
+        return Life.FRESH if report.peer.state == "Answering" else Life.STALE
+
+    return network
 
 
 def same_name(right: Any) -> Any:

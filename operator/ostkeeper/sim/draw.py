@@ -43,6 +43,7 @@ WEIGHTS: dict[str, int] = {
     "e2fsck": 3,
     "third-host": 2,
     "third-host-dies": 3,
+    "witness-filtered": 4,
     "cut": 14,
     "cut-one-way": 5,
     "device-silent": 6,
@@ -51,6 +52,8 @@ WEIGHTS: dict[str, int] = {
     "device-stuck": 5,
     "device-lying": 3,
     "device-reads-on": 3,
+    "device-late": 4,
+    "device-meter-lags": 4,
     "device-wrong-password": 3,
     "device-reboots": 3,
     "device-reboots-on": 4,
@@ -136,7 +139,8 @@ def draw_faults(random: Random, config: Config) -> tuple[Fault, ...]:
         if len(faults) == wanted:
             break
         kind = random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        if fits(kind, (fault.kind for fault in faults)) and _possible(kind, config):
+        others = [fault.kind for fault in faults]
+        if (fits(kind, others) or sole_liar(kind, others, config)) and _possible(kind, config):
             faults.append(draw_fault(random, config, kind))
     return tuple(sorted(faults, key=lambda fault: fault.at))
 
@@ -144,6 +148,20 @@ def draw_faults(random: Random, config: Config) -> tuple[Fault, ...]:
 def fits(kind: str, beside: Iterable[str]) -> bool:
     """Whether this fault and the others are inside of the fault model."""
     return not any(_excludes(kind, other) or _excludes(other, kind) for other in beside)
+
+
+def sole_liar(kind: str, beside: Iterable[str], config: Config) -> bool:
+    """Whether a BMC lies beside faults that no liar else may stand beside: it proves nothing, since it is alone and not drilled."""
+    kinds = (kind, *beside)
+    alone = config.levels == "bmc" and not config.settings.drilled and "device-lying" in kinds
+    others = [k for k in kinds if k != "device-lying"]
+    inside = FREEZING - {"drill", "hand-mount", "edit", "delete", "etcd-restored", "host-other-board"}
+    return (
+        alone
+        and "cords-swapped" not in kinds
+        and kinds.count("device-lying") == 1
+        and all((k in inside or k not in FREEZING) and fits(k, [o for o in others if o != k]) for k in others)
+    )
 
 
 def _excludes(kind: str, other: str) -> bool:
@@ -160,7 +178,7 @@ def _possible(kind: str, config: Config) -> bool:
         return "pdus" in config.levels and not config.settings.drilled and config.wiring == "Drilled"
     if kind == "device-lying":
         return config.settings.adopted
-    return "pdus" in config.levels if kind == "device-reboots-on" else True
+    return "pdus" in config.levels if kind in ("device-reboots-on", "device-meter-lags") else True
 
 
 def draw_fault(random: Random, config: Config, kind: str) -> Fault:
@@ -268,6 +286,7 @@ _SPECIAL: dict[str, Callable[[Random, Config], tuple[str, ...]]] = {
     "answers": _answer,
     "answers-late": _answer,
     "answers-twice": _answer,
+    "device-meter-lags": lambda random, _: (random.choice(("pdu-left", "pdu-right")),),
     "device-reboots-on": lambda random, _: (random.choice(("pdu-left", "pdu-right")),),
 }
 """Kinds whose arguments are not simply one subject after the other."""

@@ -7,7 +7,8 @@ Outside of the fault model, because no operator could see it; no seeded run comb
 
 * A feed that reads OFF while its server has power (a liar, or a cord that was moved after its drill), beside anything that
   keeps that server from writing: a hang, a panic, stalled disks, a mount that is not done. Power is the only proof of death;
-  what lies about it is caught by whatever moves, and here nothing does.
+  what lies about it is caught by whatever moves, and here nothing does. Inside of the model: a lone BMC that was never drilled,
+  since its OFF proves nothing without somebody who accepts that; and an outlet whose load is measured.
 * A person's ConfirmDead for a server that has power, under the same circumstances. The word stands in for the power
   reading; the disk, the heartbeat and the network still veto it, as far as they can move.
 * A person who mounts, or runs e2fsck, by hand, past the agent, or a third host that mounts, while the owner's MMP stands
@@ -106,6 +107,7 @@ _KINDS = (
         "third-host-dies", "a third host mounts {target} and dies", True, "somebody runs e2fsck on {target} after that"
     ),
     # network
+    Kind("witness-filtered", "TCP 7845 of {host} is filtered", True, "TCP 7845 of {host} is open again"),
     Kind("cut", "{a} is cut off from {b}", True, "{a} reaches {b} again"),
     Kind("cut-one-way", "{a} is not heard by {b}", True, "{a} is heard by {b} again"),
     # fence devices
@@ -115,6 +117,8 @@ _KINDS = (
     Kind("device-stuck", "{device} stuck", True, "{device} switches again"),
     Kind("device-lying", "{device} lying", True, "{device} tells the truth again"),
     Kind("device-reads-on", "{device} reads-on", True, "{device} reads the truth again"),
+    Kind("device-late", "{device} switches late", True, "{device} switches at once again"),
+    Kind("device-meter-lags", "meters of {device} lag", True, "meters of {device} keep up again"),
     Kind("device-wrong-password", "{device} wrong-password", True, "{device} takes the password again"),
     Kind("device-reboots", "{device} reboots"),
     Kind("device-reboots-on", "{device} reboots with its outlets on"),

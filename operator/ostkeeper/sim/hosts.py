@@ -107,6 +107,10 @@ class Host:
         """Its kernel, in this boot."""
         self.agent: AgentProcess | None = None
         self.memory = Memory()
+        self.filtered = 0
+        """How many filters stand before its TCP port 7845."""
+        self.spoken: set[str] = set()
+        """The boots in which its partner has had an answer of it."""
         self.hazards: tuple[str, ...] = ()
         self.table = MountTable(world, self)
         self.stalled = self.lost = False

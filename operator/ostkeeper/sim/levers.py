@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 SLOW_DEVICE = (0.8, 3.0)
 """Seconds that a slow device takes to answer."""
 LOSSY = 0.35
+LATE_SWITCH = 4.0
+"""Seconds from an acknowledged off until a late device switches; less than a failover waits for a feed that reads ON."""
+METER_LAG = 6.0
+"""Seconds in which meters that lag come down; less than `load.grace`."""
 
 
 # --- servers
@@ -251,6 +255,15 @@ def _end(name: str) -> str:
     return {"all": EVERYONE, "api": API}.get(name, name)
 
 
+def _witness_filtered(world: World, host: str) -> Undo:
+    world.hosts[host].filtered += 1
+
+    def opened() -> None:
+        world.hosts[host].filtered -= 1
+
+    return opened
+
+
 def _cut(world: World, a: str, b: str) -> Undo:
     world.network.cut(_end(a), _end(b))
     return lambda: world.network.heal(_end(a), _end(b))
@@ -323,6 +336,7 @@ LEVERS: Mapping[str, Callable[..., Undo | None]] = {
     "e2fsck": _e2fsck,
     "third-host": _third_host(dies=False),
     "third-host-dies": _third_host(dies=True),
+    "witness-filtered": _witness_filtered,
     "cut": _cut,
     "cut-one-way": _cut_one_way,
     "device-silent": _device(silent=True),
@@ -331,6 +345,8 @@ LEVERS: Mapping[str, Callable[..., Undo | None]] = {
     "device-stuck": _device(stuck=True),
     "device-lying": _device(liar=True),
     "device-reads-on": _device(reads_on=True),
+    "device-late": _device(delay=LATE_SWITCH),
+    "device-meter-lags": _device(lag=METER_LAG),
     "device-wrong-password": _device(password=False),
     "device-reboots": _device_reboots,
     "device-reboots-on": _device_reboots_on,

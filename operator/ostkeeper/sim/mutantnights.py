@@ -162,6 +162,40 @@ def shot_in_vain(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     return Config(levels="bmc"), (Fault("host-hangs", 1.0, 70.0, ("oss1",)), silent)
 
 
+def lies_alone(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A BMC that was never drilled lies, its server hangs, and a person says Failover; later the server goes on."""
+    config = Config(levels="bmc", mode="Manual", wiring="Declared", settings=Settings(drilled=False))
+    return config, (
+        Fault("device-lying", 0.5, 100.0, ("bmc-oss1",)),
+        Fault("host-hangs", _at(random, 1, 3), 70.0, ("oss1",)),
+        Fault("answers", _at(random, 15, 18), None, ("Failover",)),
+    )
+
+
+def load_tells(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """One of two PDUs lies, and its meter does not; the server hangs, and goes on later."""
+    lies = Fault("device-lying", 0.5, 100.0, ("pdu-left",))
+    return Config(levels="pdus"), (lies, Fault("host-hangs", _at(random, 1, 4), 80.0, ("oss1",)))
+
+
+def switches_late(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server hangs, and its BMC switches it off seconds after it has acknowledged the order."""
+    late = Fault("device-late", 0.5, 100.0, ("bmc-oss1",))
+    return Config(levels="bmc", settle=0.5), (late, Fault("host-hangs", _at(random, 1, 4), 80.0, ("oss1",)))
+
+
+def filtered(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """Nobody reaches TCP 7845 of a server since before its boot; then its disks stall and it loses the API server."""
+    config = Config(levels="bmc", nodes=False, settings=Settings(boot_time=(3.0, 4.0)))
+    at = _at(random, 45, 50)
+    return config, (
+        Fault("witness-filtered", 0.5, 140.0, ("oss1",)),
+        Fault("host-reboots", 1.0, None, ("oss1",)),
+        Fault("disks-stall", at, 130.0, ("oss1",)),
+        Fault("cut", at, 130.0, ("oss1", "api")),
+    )
+
+
 def hiccup(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     """Three of six servers stand still at about the same time, and go on."""
     return Config(pairs=3, levels="bmc"), tuple(

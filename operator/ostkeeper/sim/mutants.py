@@ -15,6 +15,7 @@ from typing import Any
 
 from ostkeeper.core import (
     able,
+    armed,
     blocked,
     budget,
     drill,
@@ -32,6 +33,8 @@ from ostkeeper.core import (
     pair,
     permission,
     retiring,
+    verdict,
+    witness,
 )
 from ostkeeper.core.campaign import Rounds
 from ostkeeper.sim import acts, broken, diskwatch, power, process
@@ -329,6 +332,26 @@ MUTANTS: dict[str, Mutant] = {
         "the assignment of a deleted OST is dropped at once",
         nights.deleted_in_service,
         ((retiring, "unproven", broken.always("")), (retiring, "_proven", broken.always(True))),
+    ),
+    "believes-one-device": Mutant(
+        "a lone BMC that was never drilled proves a death",
+        nights.lies_alone,
+        ((witness, "beside", broken.always("Drilled")),),
+    ),
+    "believes-falling-load": Mutant(
+        "load within the grace counts as none, and after it, too",
+        nights.load_tells,
+        ((Rounds, "_loaded", broken.always(False)),),
+    ),
+    "believes-the-acknowledgement": Mutant(
+        "an off that was acknowledged counts as OFF, whatever is read",
+        nights.switches_late,
+        ((Rounds, "take", broken.on_is_off),),
+    ),
+    "believes-a-witness-that-never-spoke": Mutant(
+        "a network witness that never answered in this boot counts as silent",
+        nights.filtered,
+        ((verdict, "_network", broken.silent_is_silent), (armed, "_witness", broken.always([]))),
     ),
     "never-tries-again": Mutant(
         "a mount that failed is not tried again",

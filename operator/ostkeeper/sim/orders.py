@@ -36,6 +36,8 @@ class Truth(Protocol):
 
     boot: str
     boot_began: float
+    spoken: set[str]
+    """The boots in which its partner has had an answer of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ class Orders:
             self._silent(feed, failover, read)
             self._partner_stands(feed, failover)
             self._few(feed, failover)
+            self._spoke(feed, failover)
 
     def _in_time(self, who: str, feed: Feed, failover: Failover) -> None:
         """A deposed leader's shots are over before its successor does anything that they could undo."""
@@ -196,6 +199,13 @@ class Orders:
             soaked = self._now() - partner.boot_began
             if whole and soaked < 0.99 * seconds(pair.spec.failover.partner_soak) - READ_AGE:
                 self._broken("a partner that has not soaked", f"{feed}: {name} booted {soaked:.1f}s ago")
+
+    def _spoke(self, feed: Feed, failover: Failover) -> None:
+        """Nobody is shot unasked on the silence of a witness that never spoke in that boot."""
+        boot, host = failover.spec.evidence.boot_id, self._hosts.get(failover.spec.node)
+        unasked = failover.status is not None and failover.status.answered_by == "policy"
+        if host is not None and boot and unasked and boot not in host.spoken:
+            self._broken("a shot on a witness that never spoke", f"{feed}: {failover.spec.node} in boot {boot}")
 
     def _few(self, feed: Feed, failover: Failover) -> None:
         """No more servers of a file system are out unasked than the larger of two and ten percent."""

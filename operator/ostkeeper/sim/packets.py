@@ -43,8 +43,8 @@ class Device:
     """One BMC or PDU. The words of its faults are attributes: set them at any time."""
 
     __slots__ = (
-        "bmc_of", "boots", "latency", "liar", "lied", "loss", "measures", "name", "password", "reads_on", "relays", "sign",
-        "silent", "stuck",
+        "bmc_of", "boots", "delay", "fell", "lag", "latency", "liar", "lied", "loss", "measures", "name", "orders", "password",
+        "reads_on", "relays", "sign", "silent", "stuck",
     )  # fmt: skip
 
     def __init__(self, name: str, bmc_of: str = "", *, sign: bool = True, measures: bool = True) -> None:
@@ -61,11 +61,23 @@ class Device:
         """silent: answers nothing. stuck: acknowledges an off and switches nothing. liar: the same, and reads OFF."""
         self.lied: set[str] = set()
         """Outlets that read OFF because a liar was told to switch them off."""
+        self.delay = 0.0
+        """Seconds from the acknowledgement of an off until the relay has switched; it reads ON until then."""
+        self.lag = 0.0
+        """Seconds in which the meters come down, in steps, after an outlet has switched off."""
+        self.fell: dict[str, tuple[float, float]] = {}
+        """By outlet: when it last switched off, and its load before."""
+        self.orders: dict[str, int] = {}
         self.password = True
         """It takes the password that the operator has."""
         self.boots = 1
         self.sign = sign
         self.measures = measures
+
+    def switched(self, outlet: str) -> int:
+        """Number an order that has arrived for an outlet: a later one overtakes what an earlier one has still to do."""
+        self.orders[outlet] = self.orders.get(outlet, 0) + 1
+        return self.orders[outlet]
 
     @property
     def boot(self) -> str:

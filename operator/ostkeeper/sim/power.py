@@ -7,6 +7,7 @@ reading proves (`core`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -144,6 +145,8 @@ class Devices:
     def switch(self, feed: Feed, on: bool) -> None:
         """Switch a feed, whoever does."""
         device = self.devices[feed.device]
+        if not on and device.relays.get(feed.outlet):
+            device.fell[feed.outlet] = (self._floor.kernel.now, self.watts(feed))
         device.relays[feed.outlet] = on
         device.lied.discard(feed.outlet)
         self.settle()
@@ -258,15 +261,39 @@ class Devices:
             if device.liar:
                 device.lied.add(feed.outlet)
             return
+        if not on and device.delay and device.relays.get(feed.outlet):
+            self._floor.kernel.after(
+                device.delay, self._floor.kernel.net, self._late_off, feed, device.switched(feed.outlet)
+            )
+            return
+        device.switched(feed.outlet)
         if device.relays.get(feed.outlet) != on or device.lied:
             self.switch(feed, on)
+
+    def _late_off(self, feed: Feed, order: int) -> None:
+        """The relay of a slow device switches, unless it was ordered otherwise since."""
+        if self.devices[feed.device].orders.get(feed.outlet) != order:
+            return
+        lit = [server for server in self.wires if self.powered(server)]
+        self.switch(feed, False)
+        for server in lit:
+            if self.watcher is not None and not self.powered(server):
+                self.watcher.lost_power(feed, server)
 
     def seen(self, feed: Feed) -> tuple[PowerState, str, float | None]:
         """What a device says of one feed now."""
         device = self.devices[feed.device]
         on = device.reads_on or (device.relays[feed.outlet] and not (device.liar and feed.outlet in device.lied))
-        watts = self.watts(feed) if device.measures and not device.bmc_of else None
+        watts = self._shown(device, feed) if device.measures and not device.bmc_of else None
         return (PowerState.ON if on else PowerState.OFF), device.boot, watts
+
+    def _shown(self, device: Device, feed: Feed) -> float:
+        """What its meter shows: the truth, or, while it lags, four steps down to it."""
+        since, load = device.fell.get(feed.outlet, (-math.inf, 0.0))
+        age = self._floor.kernel.now - since
+        if not age < device.lag:
+            return self.watts(feed)
+        return max(self.watts(feed), load * (1.0 - math.floor(4.0 * age / device.lag) / 4.0))
 
     def board(self, name: str) -> str:
         """The system UUID that a BMC answers."""

@@ -108,7 +108,9 @@ class Pulse:
         agent = world.agents.get(peer)
         boot = ""
         if agent is not None and world.network.reaches(me, peer) and world.network.reaches(peer, me):
-            boot = agent.answering
+            boot = agent.answering if not world.hosts[peer].filtered else ""
+        if boot:
+            world.hosts[peer].spoken.add(boot)
         if boot or not self._heard:
             self._heard = True
             self._run.tell(ev.PeerSeen(boot))
