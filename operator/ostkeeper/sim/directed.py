@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ostkeeper.api.phases import ALL_TYPES
 from ostkeeper.sim.config import Config, Settings
 from ostkeeper.sim.faults import Fault
 from ostkeeper.sim.run import Result, simulate
@@ -235,6 +236,11 @@ NEVER: dict[str, str] = {
     "Failover: Relocating>Complete": (
         "a deposed leader's certificate that is stored after its successor's abort: a call to the simulated API server is over "
         "before a takeover can be; scenarios/certificate_that_comes_after_its_targets_were_given_back_moves_nothing has it"
+    ),
+    **dict.fromkeys(
+        (f"{type_}: >Aborted" for type_ in ALL_TYPES),
+        "the slot is lost in the one call between the object and its first phase: no lever strikes there; "
+        "scenarios/adopt_takes_the_slot_of_a_failover_that_never_began has it",
     ),
 }
 """The steps that no simulated night can take, with the reason."""
