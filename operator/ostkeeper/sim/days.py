@@ -18,7 +18,7 @@ from functools import partial
 from itertools import groupby, zip_longest
 from typing import TypeVar
 
-from ostkeeper.sim.draw import day_of, draw
+from ostkeeper.sim.draw import attended, day_of, draw
 from ostkeeper.sim.run import Result, dawn, night
 from ostkeeper.sim.world import World
 
@@ -46,7 +46,7 @@ def _side_by_side(days: Sequence[Sequence[int]]) -> Iterator[Result]:
 
 
 def _play(nights: Sequence[tuple[World, int]]) -> list[Result]:
-    return [night(world, *draw(seed), seed) for world, seed in nights]
+    return [night(world, *draw(seed), seed, helped=attended(seed)) for world, seed in nights]
 
 
 def in_a_child(work: Callable[[], T], what: str) -> T:

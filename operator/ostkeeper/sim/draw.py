@@ -97,6 +97,8 @@ FROZEN = frozenset(
     {"host-hangs", "host-panics", "disks-stall", "disks-lost", "disk-gone", "disk-errors", "mounts-slow", "mounts-hang"}
 )
 """What lets an owner's MMP stand still: not beside somebody who mounts by hand, or from a third host."""
+REPLIES = frozenset({"answers", "answers-late", "answers-twice"})
+"""What people say. Not in a run that nobody attends."""
 ANSWERS = ("Failover", "Failover", "Failover", "Restart", "Dismiss", "ConfirmDead", "Failback")
 EDITS = (
     "{pair}.mode=Observe",
@@ -125,10 +127,20 @@ def day_of(seed: int) -> int:
     return seed // NIGHTS
 
 
+UNATTENDED = 3
+"""In one of so many runs nobody answers a question and nobody repairs anything (`unattended`)."""
+
+
+def attended(seed: int) -> bool:
+    """Whether people answer and repair in the run of this seed."""
+    return seed % UNATTENDED != 0
+
+
 def draw(seed: int) -> tuple[Config, tuple[Fault, ...]]:
     """The world and the faults of one seed."""
     config = draw_config(Random(f"day {day_of(seed)}"))
-    return config, draw_faults(Random(seed), config)
+    faults = draw_faults(Random(seed), config)
+    return config, faults if attended(seed) else tuple(fault for fault in faults if fault.kind not in REPLIES)
 
 
 def draw_faults(random: Random, config: Config) -> tuple[Fault, ...]:

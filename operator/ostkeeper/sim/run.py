@@ -1,5 +1,7 @@
 """One run: a night of faults, then everything is repaired and people help, then all that can be served has to be.
 
+In one run of three nobody repairs and nobody answers; `unattended` says what has to hold then.
+
 Here: the order of a run and what it amounts to. Not here: what a seed draws (`draw`), how many runs make a soak (`soak`).
 """
 
@@ -7,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.core.claims import pair_key
+from ostkeeper.sim import unattended
 from ostkeeper.sim.config import Config, objects_of
-from ostkeeper.sim.draw import day_of, draw
+from ostkeeper.sim.draw import attended, day_of, draw
 from ostkeeper.sim.faults import Fault
 from ostkeeper.sim.levers import LEVERS
 from ostkeeper.sim.world import World
@@ -37,7 +41,8 @@ class Result:
     violations: tuple[str, ...]
     """What was seen that must never be."""
     unserved: tuple[str, ...]
-    """Targets that could be served in the end and were not, each with what is known about it."""
+    """Targets that could be served in the end and were not, each with what is known about it. Where nobody attends: also
+    those that wait for a person without saying so."""
     events: int
     seconds: float
     """Of virtual time."""
@@ -52,12 +57,14 @@ class Result:
 def run_seed(seed: int) -> Result:
     """Draw a seed's world and night, and run it."""
     config, faults = draw(seed)
-    return simulate(config, faults, seed)
+    return simulate(config, faults, seed, helped=attended(seed))
 
 
-def simulate(config: Config, faults: Sequence[Fault], seed: int, trace: Trace | None = None) -> Result:
+def simulate(
+    config: Config, faults: Sequence[Fault], seed: int, trace: Trace | None = None, *, helped: bool = True
+) -> Result:
     """Run one night in a world. The same arguments give the same run, event by event, in any process."""
-    return night(dawn(config, seed, trace), config, faults, seed)
+    return night(dawn(config, seed, trace), config, faults, seed, helped=helped)
 
 
 def dawn(config: Config, seed: int, trace: Trace | None = None) -> World:
@@ -67,15 +74,21 @@ def dawn(config: Config, seed: int, trace: Trace | None = None) -> World:
     return world
 
 
-def night(world: World, config: Config, faults: Sequence[Fault], seed: int) -> Result:
-    """What becomes of a world at rest. From here on everything random comes from this seed."""
+def night(world: World, config: Config, faults: Sequence[Fault], seed: int, *, helped: bool = True) -> Result:
+    """What becomes of a world at rest. From here on everything random comes from this seed.
+
+    `helped`: after the faults everything is repaired and people answer. Otherwise nobody does either (`unattended`).
+    """
     world.kernel.random.seed(seed)
     world.kernel.run(play(world, faults))
     unserved: tuple[str, ...] = ()
     if not world.checker.violations:
-        mend(world)
-        if not world.kernel.run_until(lambda: not missing(world) or bool(world.checker.violations), BOUND, LOOK):
-            unserved = missing(world)
+        if helped:
+            mend(world)
+        alone = unattended.suffices(config, faults)
+        left = partial(missing, world) if helped else partial(unattended.findings, world, alone=alone)
+        if not world.kernel.run_until(lambda: not left() or bool(world.checker.violations), BOUND, LOOK):
+            unserved = left()
     return Result(
         seed,
         config,

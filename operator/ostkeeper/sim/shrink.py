@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ostkeeper.sim.config import Config, Settings
-from ostkeeper.sim.draw import draw
+from ostkeeper.sim.draw import attended, draw
 from ostkeeper.sim.faults import Fault
 from ostkeeper.sim.run import Result, simulate
 
@@ -39,10 +39,12 @@ class NightFile:
     faults: tuple[Fault, ...]
     why: tuple[str, ...] = ()
     """What was seen in it."""
+    helped: bool = True
+    """People repair and answer in the end (`run.night`)."""
 
     def play(self) -> Result:
         """Run it."""
-        return simulate(self.config, self.faults, self.seed)
+        return simulate(self.config, self.faults, self.seed, helped=self.helped)
 
 
 def fails(result: Result) -> bool:
@@ -55,7 +57,7 @@ def shrink(seed: int, still: Fails = fails, night: NightFile | None = None, most
 
     Raises ValueError when it does not fail to begin with.
     """
-    small = night or NightFile(seed, *draw(seed))
+    small = night or NightFile(seed, *draw(seed), helped=attended(seed))
     last = small.play()
     if not still(last):
         raise ValueError(f"seed {seed} is well: there is nothing to shrink")
@@ -109,6 +111,8 @@ def write(night: NightFile) -> str:
             lines += [f"config  settings.{n} {json.dumps(v)}" for n, v in value.items() if v != usual[n]]
         elif value != plain[name]:
             lines.append(f"config  {name} {json.dumps(value)}")
+    if not night.helped:
+        lines.append("people  none")
     lines += [f"fault   {json.dumps(fault.wire())}   # {fault.sentence}" for fault in night.faults]
     return "\n".join(lines) + "\n"
 
@@ -119,6 +123,7 @@ def read(text: str) -> NightFile:
     config: dict[str, Any] = Config().wire()
     faults: list[Fault] = []
     why: list[str] = []
+    helped = True
     for number, line in enumerate(text.splitlines(), 1):
         word, _, rest = line.strip().partition(" ")
         try:
@@ -131,15 +136,23 @@ def read(text: str) -> NightFile:
                     seed = int(rest)
                 case "config":
                     _set(config, *rest.strip().split(" ", 1))
+                case "people":
+                    helped = _people(rest.strip())
                 case "fault":
                     faults.append(Fault.parse(json.JSONDecoder().raw_decode(rest.strip())[0]))
                 case _:
-                    raise ValueError("a line begins with seed, config, fault or #")
+                    raise ValueError("a line begins with seed, config, people, fault or #")
         except (ValueError, KeyError, TypeError) as error:
             raise NightFileError(f"line {number}: {line!r}: {error}") from error
     if seed is None:
         raise NightFileError("there is no seed")
-    return NightFile(seed, Config.parse(config), tuple(faults), tuple(why))
+    return NightFile(seed, Config.parse(config), tuple(faults), tuple(why), helped)
+
+
+def _people(word: str) -> bool:
+    if word not in ("none", "help"):
+        raise ValueError("people: none or help")
+    return word == "help"
 
 
 def _set(config: dict[str, Any], name: str, value: str) -> None:
