@@ -62,6 +62,11 @@ SEED ?= 1
 soak: build/venv.stamp ## simulated nights by the million, into build/sim.json: hours; RUNS= how many, SEED= the first
 	$(BIN)/python -m ostkeeper.sim.soak --runs $(RUNS) --seed $(SEED)
 
+.PHONY: scenario
+scenario: build/venv.stamp ## one scenario file played, its story printed: FILE=path, such as a report from the field; seconds
+	@[ -n "$(FILE)" ] || { echo "make scenario FILE=path; tests/scenarios has examples, tests/core/story.py the words" >&2; exit 2; }
+	@PYTHONPATH=tests $(BIN)/python -m core.story "$(FILE)"
+
 .PHONY: crds
 crds: build/venv.stamp ## crds/*.yaml from the models in operator/ostkeeper/api; seconds
 	$(BIN)/python -m ostkeeper.api.crdgen crds

@@ -2,14 +2,16 @@
 
 A file has a comment, a `given` line, perhaps a `start` line (the moment at which an operator was lost; see `interrupted`),
 lines `TIME ! EVENT` (what happens; times in seconds) and an `until` line: those are the input. All other lines are what
-came of it, and are compared. `pytest tests/scenarios --rewrite` writes them anew; its diff is reviewed like code. Here:
+came of it, and are compared; `make scenario FILE=PATH` plays a file that has only the input. `pytest tests/scenarios --rewrite` writes them anew; its diff is reviewed like code. Here:
 the words. Not here: what they do to the floor (`machines`) and the world (`world`).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,10 +63,19 @@ def read(text: str) -> Story:
         elif line.startswith("start"):
             story.start = line[5:].strip()
         elif line.startswith("until"):
-            story.until = float(line[5:].strip().rstrip("s"))
+            story.until = _until(line)
         elif found := EVENT.match(line):
             story.events.append((float(found[1]), found[2]))
+        elif "!" in line.partition(">")[0].partition("#")[0]:
+            raise ValueError(f"{line!r}: an event is TIMEs ! WORDS, such as `5.0s ! oss1 panics`")
     return story
+
+
+def _until(line: str) -> float:
+    try:
+        return float(line[5:].strip().rstrip("s"))
+    except ValueError:
+        raise ValueError(f"{line!r}: until takes seconds, such as `until 3600s`") from None
 
 
 def tell(story: Story) -> tuple[str, World]:
@@ -395,5 +406,26 @@ def check(path: Path, *, rewrite: bool) -> tuple[str, str, World]:
         path.write_text(after)
     return before, after, world
 
+
+def main() -> int:
+    """Play one scenario file and print its story. Exit status: 0 played, 1 a double mount or a refused write, 2 unusable."""
+    parser = argparse.ArgumentParser(
+        prog="make scenario FILE=PATH", description="Plays one scenario file, prints its story."
+    )
+    parser.add_argument("file", type=Path)
+    path: Path = parser.parse_args().file
+    try:
+        text, world = tell(read(path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        sys.stderr.write(f"{path}: {error}\n")
+        return 2
+    sys.stdout.write(text)
+    seen = [*(f"mounted twice: {overlap}" for overlap in world.floor.overlaps), *map(str, world.store.refusals)]
+    sys.stderr.write("".join(f"{path}: {what}\n" for what in seen))
+    return 1 if seen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
 
 __all__ = ["OSS", "Story", "check", "happen", "read", "tell", "world_of"]

@@ -11,11 +11,14 @@ import gc
 import json
 import multiprocessing
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from typing import get_args
 
-from ostkeeper.api.common import seconds
+from ostkeeper.api.common import Resource, seconds
+from ostkeeper.api.failover import Answer
 from ostkeeper.api.oss import MOST_TARGETS
 from ostkeeper.cli import nightpage, nightshow
 from ostkeeper.cli.manifests import ManifestError, load
@@ -26,6 +29,7 @@ from ostkeeper.sim.config import Settings, Site
 from ostkeeper.sim.faults import KINDS, Fault, parse
 from ostkeeper.sim.narrate import Night
 from ostkeeper.sim.night import simulate
+from ostkeeper.sim.people import EDITABLE
 
 DEFAULT_AT = "10s"
 FINE, UNSERVED, UNUSABLE, BROKEN = 0, 1, 2, 3
@@ -89,7 +93,46 @@ def fault_of(given: Mapping[str, str], site: Site) -> Fault:
             raise UsageError(
                 f"--fault {words!r}: there is no {_SAID[subject]} {name}; there are {', '.join(known[subject])}"
             )
+        if subject == "object" and (wrong := _wrong_object(fault.kind, name, site)):
+            raise UsageError(f"--fault {words!r}: {wrong}")
     return fault
+
+
+def _wrong_object(kind: str, name: str, site: Site) -> str:
+    """Why the simulator cannot do that to an object; empty: it can."""
+    if kind == "edit":
+        return _wrong_edit(name, site)
+    if kind == "delete":
+        return _wrong_deletion(name, site)
+    answers = get_args(Answer)
+    return "" if name in answers else f"{name} is not an answer; those are {', '.join(answers)}"
+
+
+def _wrong_edit(words: str, site: Site) -> str:
+    """`NAME.FIELD=VALUE` of a pair, an OST or a fence device."""
+    name, _, rest = words.partition(".")
+    field, equals, value = rest.partition("=")
+    if not (field and equals):
+        return f"{words} is not NAME.FIELD=VALUE, such as pair-a.mode=Manual"
+    declared: dict[str, type[Resource]] = {obj.name: type(obj) for obj in (*site.pairs, *site.osts, *site.devices)}
+    if name not in declared:
+        return f"there is no object {name}; there are {', '.join(declared)}"
+    fields = EDITABLE[declared[name]]
+    if field not in fields:
+        return f"the simulator does not set {field} of {name}; it sets {', '.join(fields)}"
+    return "" if re.fullmatch(fields[field], value) else f"{field} takes {fields[field]}, not {value!r}"
+
+
+def _wrong_deletion(words: str, site: Site) -> str:
+    """`KIND/NAME`, or `Failover/open`."""
+    kind, slash, name = words.partition("/")
+    servers = [server for pair in site.pairs for server in pair.servers]
+    names = {"OSS": servers, "Failover": ["open"]}
+    for obj in (*site.pairs, *site.osts, *site.devices):
+        names.setdefault(obj.kind, []).append(obj.name)
+    if not slash or kind not in names:
+        return f"{words} is not KIND/NAME with one of {', '.join(sorted(names))}"
+    return "" if name in names[kind] else f"there is no {kind} {name}; there are {', '.join(names[kind])}"
 
 
 _SAID = {
@@ -97,6 +140,7 @@ _SAID = {
     "device": "fence device",
     "target": "target",
     "operator": "operator",
+    "pair": "pair",
     "a": "party",
     "b": "party",
 }
@@ -110,6 +154,7 @@ def names_of(site: Site) -> dict[str, tuple[str, ...]]:
     return {
         "host": hosts,
         "device": tuple(device.name for device in site.devices),
+        "pair": tuple(pair.name for pair in site.pairs),
         "target": tuple(ost.target for ost in site.osts),
         "operator": operators,
         "a": parties,

@@ -32,9 +32,17 @@ NARROW = 110
 """Columns that a line may have where it is not known how many there are."""
 
 
+class _Pipe(Console):
+    """A console whose reader may leave early, such as `head`: that is no failure of ours (`cli.main` handles it)."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what was caught, instead of ending with status 1."""
+        raise BrokenPipeError
+
+
 def _console() -> Console:
-    console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=NARROW, no_color=True)
+    console = _Pipe(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else _Pipe(highlight=False, width=NARROW, no_color=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from ostkeeper.api.common import Model, ObjectMeta, Resource, seconds
+from ostkeeper.api.common import DURATION_PATTERN, Model, ObjectMeta, Resource, seconds
 from ostkeeper.api.failover import Answer, Approval, Failover
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS
@@ -34,6 +34,19 @@ MINUTE = 40
 PATIENCE = 3
 """Looks at the same question before another answer is tried."""
 ResourceT = TypeVar("ResourceT", bound=Resource)
+EDITABLE: Mapping[type[Resource], Mapping[str, str]] = {
+    OSSPair: {
+        "mode": "Observe|Manual|Automatic",
+        "mmp": "ClearWhenCertified|Wait",
+        "heartbeat": DURATION_PATTERN,
+        "adopt": ".*",
+        "paused": "true|false",
+        "maintenance": ".*",
+    },
+    OST: {"desired": "Mounted|Unmounted", "serveFrom": "Home|Partner", "homeNode": ".*"},
+    FenceDevice: {"address": ".+"},
+}
+"""By kind, the fields of a spec that a fault can set, and a regular expression of what each takes (`People.edit`)."""
 
 
 class People:
