@@ -53,8 +53,8 @@ test: setup needs-root control-plane ## every test, the quick tiers first; under
 	exit $$failed
 
 .PHONY: test-quick
-test-quick: build/venv.stamp ## only what needs neither root nor a control plane: decisions and simulator; 1 min
-	$(PYTEST) -n $(WORKERS) -m "scenario or sim" </dev/null
+test-quick: build/venv.stamp ## only what needs neither root nor a control plane: decisions, 200 simulated runs; 2 min
+	OSTKEEPER_SIM_RUNS=200 $(PYTEST) -n $(WORKERS) -m "(scenario or sim) and not thorough" </dev/null
 
 RUNS ?= 1000000
 SEED ?= 1

@@ -2,7 +2,8 @@
 
 A file has a comment, a `given` line, perhaps a `start` line (the moment at which an operator was lost; see `interrupted`),
 lines `TIME ! EVENT` (what happens; times in seconds) and an `until` line: those are the input. All other lines are what
-came of it, and are compared; `make scenario FILE=PATH` plays a file that has only the input. `pytest tests/scenarios --rewrite` writes them anew; its diff is reviewed like code. Here:
+came of it, and are compared; `make scenario FILE=PATH` plays a file that has only the input.
+`pytest tests/scenarios --rewrite` writes them anew; its diff is reviewed like code. Here:
 the words. Not here: what they do to the floor (`machines`) and the world (`world`).
 """
 

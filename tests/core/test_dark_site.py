@@ -8,7 +8,7 @@ from core.darksite import Site
 from core.story import happen
 from ostkeeper.core.heartbeats import Heartbeats
 
-pytestmark = pytest.mark.scenario
+pytestmark = [pytest.mark.scenario, pytest.mark.thorough]
 BOOTS_FOR = 1200.0
 """Twenty minutes; bootTimeout is fifteen."""
 

@@ -26,9 +26,10 @@ def test_mutant_is_found_and_its_night_is_well_without_it(name: str) -> None:
     found = hunt(name)
     write(Figures(mutants={name: found}), PARTS / f"mutant-{name}.json")
     assert found, f"{name}: {MUTANTS[name].sentence}, and nobody notices"
-    assert simulate(*MUTANTS[name].night(Random(found)), found).ok
+    assert simulate(*MUTANTS[name].night(Random(found)), found, helped=MUTANTS[name].helped).ok
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name in MUTANTS if name not in UNSEEN])
 def test_mutant_is_seen_from_outside_where_no_machine_checks_itself(name: str) -> None:
     assert hunt(name, guarded=False), f"{name}: {MUTANTS[name].sentence}, and the checker is blind to it"

@@ -11,9 +11,9 @@ from sim.parts import PARTS
 
 pytestmark = pytest.mark.sim
 
-RUNS = int(os.environ.get("OSTKEEPER_SIM_RUNS", "20000"))
-"""Seeds 1 to this one, the same in every `make test`."""
-CHUNKS = 20
+RUNS = int(os.environ.get("OSTKEEPER_SIM_RUNS", "2000"))
+"""Seeds 1 to this one, the same in every `make test`; `make soak` runs more."""
+CHUNKS = 10
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
 

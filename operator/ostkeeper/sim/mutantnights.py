@@ -34,6 +34,22 @@ def dies_unseen(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     return Config(levels="bmc"), (Fault("host-hangs", 1.0, 70.0, ("oss1",)), silent)
 
 
+def dies_for_good(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server loses its power, and nobody repairs it."""
+    return Config(), (Fault("host-loses-power", _at(random, 1, 4), None, ("oss1",)),)
+
+
+def asked_for_good(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """Manual, and nobody ever answers."""
+    return Config(mode="Manual"), dies_for_good(random)[1]
+
+
+def dies_unseen_for_good(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server hangs for good, and its one fence device falls silent for a while once it is suspected."""
+    silent = Fault("device-silent", _at(random, 9.0, 11.5), 60.0, ("bmc-oss1",))
+    return Config(levels="bmc"), (Fault("host-hangs", 1.0, None, ("oss1",)), silent)
+
+
 def dies_beside_a_lost_disk(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     """A server with two targets hangs, and its partner has lost the LUN of one of them until much later."""
     gone = Fault("disk-gone", 1.0, _at(random, 60, 70), ("oss2", "scratch-OST0000"))

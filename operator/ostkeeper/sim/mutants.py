@@ -27,6 +27,7 @@ from ostkeeper.core import (
     host,
     hostgate,
     hosttargets,
+    mirror,
     nonces,
     opening,
     orderly,
@@ -56,6 +57,8 @@ class Mutant:
     sentence: str
     night: Night
     patches: tuple[Patch, ...]
+    helped: bool = True
+    """People repair and answer in the end of its nights (`run.night`)."""
 
 
 @contextmanager
@@ -99,7 +102,7 @@ def hunt(name: str, *, guarded: bool = True) -> int:
     mutant = MUTANTS[name]
     with at_work(mutant.patches), nullcontext() if guarded else at_work(UNGUARDED.patches):
         for seed in range(1, MOST + 1):
-            if not simulate(*mutant.night(Random(seed)), seed).ok:
+            if not simulate(*mutant.night(Random(seed)), seed, helped=mutant.helped).ok:
                 return seed
     return 0
 
@@ -357,6 +360,24 @@ MUTANTS: dict[str, Mutant] = {
         "a mount that failed is not tried again",
         nights.fails_at_home,
         ((host.HostMachine, "_fail", broken.never_again),),
+    ),
+    "asks-whatever-the-mode": Mutant(
+        "Automatic asks as Manual does",
+        nights.dies_for_good,
+        ((opening, "not_unasked", broken.always("mode")), (failover, "not_unasked", broken.always("mode"))),
+        helped=False,
+    ),
+    "never-stalled": Mutant(
+        "a pair whose targets are not served does not say that a person is needed",
+        nights.asked_for_good,
+        ((mirror, "_stalled", broken.always(("", ""))),),
+        helped=False,
+    ),
+    "gives-blocked-up": Mutant(
+        "Blocked is not left although the device answers again",
+        nights.dies_unseen_for_good,
+        ((failover.HANDLERS, "Blocked", broken.always([])),),
+        helped=False,
     ),
 }
 """By name."""

@@ -91,13 +91,17 @@ def _stalled(conditions: Iterable[Condition]) -> bool:
 
 
 def _needlessly_blocked(world: World, pair: OSSPair) -> str:
-    """A Failover in Blocked although every device of one of its levels is well and its server has no power."""
+    """A Failover in Blocked although every device of one of its levels is well and its server has no power.
+
+    A level that read OFF beside something that moved proves nothing any more: a person decides.
+    """
     name = pair.status.active_failover if pair.status else ""
     fo = world.store.find(Failover, f"{pair.metadata.namespace}/{name}")
     if fo is None or fo.phase != "Blocked" or world.hosts[fo.spec.node].boot or not _able(world, fo.spec.partner):
         return ""
+    refuted = fo.status.refuted if fo.status else ()
     for level in fo.spec.policy.levels:
-        if all(_well(world, feed.device_name) for feed in level.feeds):
+        if level.name not in refuted and all(_well(world, feed.device_name) for feed in level.feeds):
             missing = fo.status.missing if fo.status else ()
             return f"{fo.name}: Blocked although every device of level {level.name} is well: {missing}"
     return ""
