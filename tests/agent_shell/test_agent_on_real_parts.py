@@ -9,6 +9,7 @@ import pytest
 
 from agent.disks import SharedDisk
 from agent_shell.floor import APIS, DEAD_BOOT, TARGET, Floor, Json, floor, own_plane
+from ostkeeper.api.common import API_VERSION, pending_of
 from ostkeeper.testbed.controlplane import ControlPlane
 from waiting import wait_for_async
 
@@ -178,3 +179,27 @@ async def test_agents_heartbeat_goes_on_while_its_mount_hangs(
             gate.write_text("go\n")
             mounted = await made.reported("Mounted")
             assert mounted["epoch"] == 1
+
+
+async def test_lease_goes_on_and_says_that_its_report_cannot_be_written(
+    plane: ControlPlane, shared_disk: SharedDisk, tmp_path: Path
+) -> None:
+    async with floor(plane, shared_disk, tmp_path) as made, made.agent():
+        await made.reported("Unmounted")
+        await made.admin.delete(f"{APIS}/osses/oss1")
+        await made.status(1, nonce={"value": "n-unanswered", "open": True})
+
+        async def pending() -> str:
+            return str((await made.lease())["metadata"]["annotations"]["ostkeeper.dev/report-pending"])
+
+        async def refused() -> bool:
+            return (age := pending_of(await pending()))[0] is not None and "404" in age[1]
+
+        await wait_for_async(refused, 20.0, "the lease says that the report is refused, and with what")
+        oss = {"spec": {"pair": {"namespace": made.namespace, "name": "pair-a"}}, "metadata": {"name": "oss1"}}
+        await made.admin.create(f"{APIS}/osses", {"apiVersion": API_VERSION, "kind": "OSS", **oss})
+
+        async def written() -> bool:
+            return await pending() == ""
+
+        await wait_for_async(written, 20.0, "nothing is pending once the report is taken")

@@ -14,6 +14,7 @@ from aiohttp import web
 from ostkeeper.agent.api import Api
 from ostkeeper.agent.heartbeat import Heartbeat
 from ostkeeper.agent.kubeconfig import Access
+from ostkeeper.api.common import pending_of
 from ostkeeper.core import hostevents as ev
 from waiting import wait_for_async
 
@@ -73,9 +74,21 @@ async def test_lease_is_renewed_every_interval_and_says_who_and_what() -> None:
     assert body["spec"]["holderIdentity"] == "oss1/boot-1"
     assert body["metadata"]["annotations"] == {
         "ostkeeper.dev/report": "77",
+        "ostkeeper.dev/report-pending": "",
         "ostkeeper.dev/unread-disks": "scratch-OST0001",
     }
     assert all(later - earlier > 0.05 for earlier, later in itertools.pairwise(renewed))
+
+
+async def test_lease_says_that_a_report_is_pending_for_how_long_and_why() -> None:
+    async with beating(well, ev.Beat(True, 0.1, 0.5)) as (server, heartbeat, renewed):
+        heartbeat.pending_since = time.monotonic() - 12.0
+        heartbeat.pending_why = "422: status.disks:\n" + 300 * "x"
+        await wait_for_async(lambda: len(renewed) >= 2, DEADLINE, "two renewals")
+    word = server.bodies[-1]["metadata"]["annotations"]["ostkeeper.dev/report-pending"]
+    assert word.startswith("12 422: status.disks: xxx")
+    assert len(word) == 240
+    assert pending_of(word)[0] == 12.0
 
 
 async def test_lease_that_does_not_exist_is_created() -> None:

@@ -121,3 +121,15 @@ async def test_blocked_failover_relocates_on_a_persons_word_only(plane: ControlP
         async with api(plane, ONCALL.user) as alice:
             await alice.patch("Failover", name, {"spec": {"approval": CONFIRMATION}})
         await admin.status("Failover", name, {"phase": "Relocating", "certificate": confirmed()})
+
+
+@pytest.mark.contract
+async def test_blocked_failover_relocates_again_by_the_certificate_that_it_had(plane: ControlPlane) -> None:
+    name = fresh("again-") + "-7"
+    async with api(plane) as admin:
+        await admin.create(failover(name))
+        for before in ("Holding", "Fencing"):
+            await admin.status("Failover", name, {"phase": before})
+        held = {"holdEpoch": 9, "certificate": certificate()}
+        for phase in ("Relocating", "Blocked", "Relocating"):
+            await admin.status("Failover", name, held | {"phase": phase})

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.objects import ABSENT, Api, Json, Refusal, api, changed, fresh, pair
+from api.objects import ABSENT, Api, Json, Refusal, api, changed, fresh, oss, pair
 from ostkeeper.testbed.controlplane import ControlPlane
 
 pytestmark = pytest.mark.contract
@@ -192,6 +192,26 @@ async def test_status_does_not_vanish_once_it_was_set(plane: ControlPlane) -> No
         name = await pair_with(admin, SERVING)
         with Refusal("status", "must not vanish"):
             await admin.status("OSSPair", name, None)
+
+
+async def test_no_report_and_no_adoption_uses_up_the_epochs(plane: ControlPlane) -> None:
+    most = 2**52
+    name = fresh("most-")
+    async with api(plane) as admin:
+        await admin.create(pair(name))
+        await admin.status("OSSPair", name, {"epoch": 1})
+        with Refusal("spec.adopt", "should be less than or equal to 4503599627370496"):
+            await admin.patch("OSSPair", name, {"spec": {"adopt": most + 1}})
+        await admin.patch("OSSPair", name, {"spec": {"adopt": most}})
+        await admin.status("OSSPair", name, {"epoch": most + 1})
+        await admin.status("OSSPair", name, {"epoch": most + 4})
+        server = fresh("oss-")
+        await admin.create(oss(server))
+        with Refusal("status.epochSeen", "should be less than or equal to 4503599627370496"):
+            await admin.status("OSS", server, {"epochSeen": most + 1})
+        with Refusal("status.epochSeen", "should be greater than or equal to 0"):
+            await admin.status("OSS", server, {"epochSeen": -1})
+        await admin.status("OSS", server, {"epochSeen": most})
 
 
 async def test_epoch_jumps_to_what_a_person_adopts_and_no_further(plane: ControlPlane) -> None:

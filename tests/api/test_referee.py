@@ -172,6 +172,12 @@ def test_pinned_board_is_replaced_by_the_one_that_a_person_accepted_and_by_no_ot
     assert refusal(empty, changed(empty, {"spec.nodes[0].name": "oss9", "status.boards": []})) == ""
 
 
+def test_blocked_failover_relocates_again_by_the_certificate_that_it_had() -> None:
+    certified = FENCING | {"phase": "Blocked", "certificate": certificate()}
+    before = failover() | {"status": certified}
+    assert refusal(before, changed(before, {"status.phase": "Relocating"})) == ""
+
+
 def asked(way: str, type_: str) -> Json:
     status: Json = {}
     for step in WAYS[way]:

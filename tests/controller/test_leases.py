@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,36 @@ async def test_api_server_that_was_away_makes_all_clocks_start_again(tmp_path: P
             await heard.proof("the watch lives again", 20)
             assert heard.heartbeats.started > gone + CANARY_GAP, "an amnesty"
             assert heard.heartbeats.stale_for("oss7") <= time.monotonic() - back + 0.5
+
+
+async def test_restored_etcd_whose_revision_is_higher_than_ever_is_noticed_by_the_canary(tmp_path: Path) -> None:
+    """As after `etcdutl snapshot restore --bump-revision`: no write and no LIST has a lower version than those before."""
+    async with ControlPlane(tmp_path / "plane") as plane:
+        await made_ready(plane)
+        async with Listener.listening(plane, "op-1") as heard:
+            await plane.snapshot(tmp_path / "snapshot")
+            for _ in range(3):
+                await heard.proof("the canary is ahead of the snapshot")
+            api, go_on = heard.leases._api, asyncio.Event()
+            with pytest.MonkeyPatch.context() as patched:
+                for name in ("get", "patch"):
+                    patched.setattr(api, name, waits_for(go_on, getattr(api, name)))
+                await plane.restore(tmp_path / "snapshot")
+                async with plane.client() as admin:
+                    for number in range(200):
+                        await admin.create(BEATS, lease(f"later-{number}", "boot-1"))
+                assert heard.went_back == 0
+                go_on.set()
+                await wait_for_async(lambda: heard.went_back == 1, 20, "the canary's conflict is looked at")
+            await heard.proof("and it is renewed again")
+
+
+def waits_for(event: asyncio.Event, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def waiting(*args: Any, **named: Any) -> Any:
+        await event.wait()
+        return await call(*args, **named)
+
+    return waiting
 
 
 async def test_restored_etcd_does_not_leave_the_watch_deaf(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.machines import ANSWER_TIME, MMP_WAIT, UNMOUNT_TIME, Server, grant_for
@@ -46,6 +47,10 @@ class Agents:
             return
         if server.seen is None or newer(pair.version, server.seen.version):
             self._take(server, pair)
+
+    def list_anew(self, server: Server, pair: OSSPair) -> None:
+        """Its watch lists anew: what is stored counts, whatever version it has."""
+        self.world.clock.after(0.2, lambda: self._take(server, pair))
 
     def _take(self, server: Server, pair: OSSPair) -> None:
         server.seen = pair
@@ -113,6 +118,8 @@ class Agents:
         report = oss.version if oss and oss.status and server.reported is not None else ""
         unread = server.blind if server.disk_link else tuple(self.world.floor.disks)
         beat = e.Beat(server.name, server.boot, self.world.store.tick(), report, unread)
+        if server.pending_since >= 0:
+            beat = replace(beat, pending=self.world.now - server.pending_since, pending_why="422 Invalid: status.disks")
         self.leases[server.name] = beat
         self.world.beat(beat)
 
@@ -136,6 +143,10 @@ class Agents:
         oss = self.world.store.find(OSS, server.name)
         if oss is None:
             return
+        if server.reports_refused:
+            server.pending_since = now if server.pending_since < 0 else server.pending_since
+            return
+        server.pending_since = -1.0
         kept = oss.status.conditions if oss.status else ()
         server.reported, server.reported_at = status, now
         self.world.store.replace(OSS, server.name, "", status.model_copy(update={"conditions": kept}))

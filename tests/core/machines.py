@@ -122,6 +122,10 @@ class Server:
     """Its agent has not read back the marks of its mounts yet."""
     hazards: tuple[str, ...] = ()
     refusal: str = ""
+    reports_refused: bool = False
+    """The API server takes its lease and refuses its reports."""
+    pending_since: float = -1.0
+    """Since when a newer report is not written; negative: none is pending."""
     stops: int = 0
     """How often rule 5 stopped the machine."""
 
@@ -192,6 +196,7 @@ class Floor:
         server.releasing.clear()
         server.released.clear()
         server.answer, server.nonce, server.reported = None, "", None
+        server.pending_since = -1.0
         server.bases.clear()
         server.peer_at = -1000.0  # which boot answered last it finds in its own OSS again
 

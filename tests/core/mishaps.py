@@ -14,6 +14,7 @@ from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.core import events as e
 
+PAIR_KEY = (OSSPair.kind, "pair-a")
 KINDS: dict[str, type[Resource]] = {"pair": OSSPair, "ost": OST, "device": FenceDevice, "failover": Failover}
 
 
@@ -51,6 +52,11 @@ def _blind(world: World, name: str, words: str, target: str) -> None:
     server = world.floor.servers[name]
     others = tuple(t for t in server.blind if t != f"scratch-{target}")
     server.blind = others if words == "can read" else (*others, f"scratch-{target}")
+
+
+def _reports(world: World, name: str, words: str) -> None:
+    """Its lease is taken all the same."""
+    world.floor.servers[name].reports_refused = words == "refuses"
 
 
 def _late_write(world: World, target: str) -> None:
@@ -93,6 +99,26 @@ def _restore(world: World) -> None:
         server.reported = None
 
 
+def _restore_raised(world: World, unnoticed: str | None) -> None:
+    """The same with `--bump-revision --mark-compacted`: each object has its version of the backup, later writes have higher
+    ones than ever, and all watches list. The operator lives; its canary has gone back, which it notices unless nobody tells it."""
+    world.store.objects = dict(world.backup)
+    for server in world.floor.servers.values():
+        server.reported = None
+        if server.lives and PAIR_KEY in world.backup:
+            world.agents.list_anew(server, world.store.get(OSSPair, "pair-a"))
+    operator = world.operator
+    if operator is None:
+        return
+    for obj in world.backup.values():
+        world.tell(operator, e.Seen(obj))
+    if unnoticed is None:
+        operator.heartbeats.pulses.clear()
+        operator.heartbeats.restart(world.now)
+        world.leader = operator.name = f"{operator.name}b"
+        world.tell(operator, e.Led(operator.name))
+
+
 Act = Callable[..., None]
 VERBS: list[tuple[str, Act]] = [
     (r"delete (pair|ost|device|failover) (\S+)", delete),
@@ -101,10 +127,12 @@ VERBS: list[tuple[str, Act]] = [
     (r"(oss\d) is switched (on|off) at its BMC", _button),
     (r"(oss\d) (cannot read|can read) (OST\w+)", _blind),
     (r"(left|right|bmc-oss\d) (refuses|takes) the password", lambda w, n, t: _password(w, n, f"{t} the password")),
+    (r"the API server (refuses|takes) the reports of (oss\d)", lambda w, t, n: _reports(w, n, t)),
     (r"a late write of (OST\w+) lands", _late_write),
     (r"(ann|bob) reads the question", _reads),
     (r"(ann|bob) answers (\w+) to what (?:he|she) read", _answers_what_was_read),
     (r"the watch of (oss\d)'s reports is late by ([\d.]+)s", lambda w, n, t: lagging(w, {f"OSS {n}": float(t)})),
     (r"a backup of etcd is taken", _backup),
     (r"etcd is restored from that backup", _restore),
+    (r"etcd is restored from that backup with a raised revision(, and no canary tells)?", _restore_raised),
 ]

@@ -23,7 +23,8 @@ BLOCKED_BY = (
     ("core/fencing.py", ("confirm", "vetoes", "disk_proofs", "spared")),
     ("core/able.py", ("partner_unable", "_soaking", "changed_device")),
     ("core/campaign.py", ("_judge",)),
-    ("core/view.py", ("reads_all", "board_refusal")),
+    ("core/view.py", ("reads_all", "board_refusal", "unreported")),
+    ("core/waiting.py", ("overdue",)),
     ("core/blocked.py", ("_confirm_dead",)),
     ("core/witness.py", ("lacking",)),
 )

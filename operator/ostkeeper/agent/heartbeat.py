@@ -15,7 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ostkeeper.agent.api import Api, ApiError
-from ostkeeper.api.common import HEARTBEAT_NAMESPACE, REPORT_ANNOTATION, UNREAD_ANNOTATION, unread_word
+from ostkeeper.api.common import (
+    HEARTBEAT_NAMESPACE,
+    PENDING_ANNOTATION,
+    REPORT_ANNOTATION,
+    UNREAD_ANNOTATION,
+    pending_word,
+    unread_word,
+)
 from ostkeeper.core import hostevents as ev
 
 log = logging.getLogger(__name__)
@@ -43,6 +50,10 @@ class Heartbeat:
         self._version = 0
         self.report = ""
         """resourceVersion of the last OSS report."""
+        self.pending_since: float | None = None
+        """When a newer OSS report was first tried that is not written yet, monotonic; None: there is none."""
+        self.pending_why = ""
+        """Why it is not written, as it was said last."""
         self.went_back: Callable[[], None] = lambda: None
         """Called when a renewal is stored at a lower resourceVersion than the one before: etcd was restored."""
 
@@ -113,6 +124,7 @@ class Heartbeat:
                 "name": self._node,
                 "annotations": {
                     REPORT_ANNOTATION: self.report,
+                    PENDING_ANNOTATION: pending_word(self.pending_since, self.pending_why, time.monotonic()),
                     UNREAD_ANNOTATION: unread_word(self._unread()),
                 },
             },

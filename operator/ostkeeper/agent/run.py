@@ -272,15 +272,19 @@ class Agent:
         return ev.Stored(asked.op, True)
 
     async def _report(self, report: ev.Report) -> ev.Reported:
-        node = self._settings.identity.node
+        node, heartbeat = self._settings.identity.node, self._heartbeat
+        if heartbeat.pending_since is None:
+            heartbeat.pending_since = time.monotonic()
         try:
             answer = await self._api.patch(
                 f"{RESOURCES}/osses/{node}/status", {"status": wire_status(report.status)}, _REPORT_WITHIN
             )
         except ApiError as error:
+            heartbeat.pending_why = str(error)
             log.warning("the report was not written: %s; tried again", error)
             return ev.Reported(report.op, False)
-        self._heartbeat.report = str(answer["metadata"]["resourceVersion"])
+        heartbeat.report = str(answer["metadata"]["resourceVersion"])
+        heartbeat.pending_since, heartbeat.pending_why = None, ""
         return ev.Reported(report.op, True)
 
 

@@ -20,6 +20,12 @@ REPORT_ANNOTATION = f"{GROUP}/report"
 UNREAD_ANNOTATION = f"{GROUP}/unread-disks"
 """On an agent's lease: the targets whose latest good disk reading is older than DISK_READING_MAX_AGE, separated by commas. Empty:
 every disk was read. `none`: the agent reads no disk. `*`: more than UNREAD_NAMED disks are overdue, and all count as overdue."""
+PENDING_ANNOTATION = f"{GROUP}/report-pending"
+"""On an agent's lease, while a newer OSS report than the one that the lease names is not written: for how many seconds, and why, as
+the API server or the connection said. Empty: no report is pending."""
+PENDING_CHARACTERS = 240
+REPORT_MAX_PENDING = 10.0
+"""Seconds: the last report counts as current only until a newer one has been pending for this long."""
 UNREAD_NAMED = 64
 DISK_READING_MAX_AGE = 10.0
 """Seconds: a server says something about a disk only if it read that disk within this time."""
@@ -30,6 +36,19 @@ def unread_word(targets: tuple[str, ...] | None) -> str:
     if targets is None:
         return "none"
     return ",".join(targets) if len(targets) <= UNREAD_NAMED else "*"
+
+
+def pending_word(since: float | None, why: str, now: float) -> str:
+    """The value of PENDING_ANNOTATION. `since`: when the report was first tried; None: none is pending."""
+    if since is None:
+        return ""
+    return f"{max(0.0, now - since):.0f} {' '.join(why.split())}"[:PENDING_CHARACTERS].strip()
+
+
+def pending_of(word: str | None) -> tuple[float | None, str]:
+    """Seconds and reason of a value of PENDING_ANNOTATION; None: no report is pending."""
+    age, _, why = (word or "").partition(" ")
+    return (float(age), why) if age.isdecimal() else (None, "")
 
 
 def unread_of(word: str | None) -> tuple[str, ...] | None:

@@ -128,7 +128,7 @@ class OSSStatus(Model):
     """Names this run of the agent; changes when it restarts."""
     uptime_seconds: int = 0
     """Seconds since it booted, when this was written; an agent reports at least once a minute."""
-    epoch_seen: int = 0
+    epoch_seen: Annotated[int, Field(ge=0, le=cel.EPOCH_MOST)] = 0
     """The highest epoch this agent has seen for any disk of the pair; above the API's: EpochRegressed."""
     nonce: NonceAnswer | None = None
     """The last nonce that was answered."""

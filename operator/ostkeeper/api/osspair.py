@@ -198,7 +198,7 @@ class OSSPairSpec(Model):
     there is nowhere to go, so nothing moves, and neither is fenced unasked, as for work on the whole pair."""
     drill: DrillRequest | None = None
     """A person asks for a drill (verb `approve`)."""
-    adopt: Annotated[int, Field(ge=1)] | None = None
+    adopt: Annotated[int, Field(ge=1, le=cel.EPOCH_MOST)] | None = None
     """A person's answer to EpochRegressed or to a dead server at adoption (verb `approve`): the highest epoch seen, as
     the condition's message gives it. An epoch above it is written and the targets adopted as they are found."""
     accept_boards: Annotated[tuple[BoardAcceptance, ...], Field(max_length=2)] = ()

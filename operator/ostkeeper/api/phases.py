@@ -51,23 +51,30 @@ EDGES = (
     Edge("AwaitingApproval", "Relocating", ORDERLY),
     Edge("AwaitingApproval", "Aborted", MOVING),
     Edge("Holding", "Fencing", ("Failover",)),
+    Edge("Holding", "Blocked", ("Failover",)),
     Edge("Holding", "Aborted", ("Failover",)),
     Edge("Fencing", "Relocating", ("Failover",)),
     Edge("Fencing", "PoweringOn", ("Failover",)),
     Edge("Fencing", "Blocked", ("Failover",)),
     Edge("Fencing", "Aborted", SHOOTING),
     Edge("Fencing", "Complete", ("Drill",)),
+    Edge("Blocked", "Holding", ("Failover",)),
     Edge("Blocked", "Fencing", ("Failover",)),
     Edge("Blocked", "Relocating", ("Failover",)),
+    Edge("Blocked", "PoweringOn", ("Failover",)),
     Edge("Blocked", "Aborted", ("Failover",)),
     Edge("Relocating", "Recovering", MOVING),
+    Edge("Relocating", "Blocked", ("Failover",)),
     Edge("Relocating", "Complete", ("Failover",)),
     Edge("Relocating", "Aborted", ORDERLY),
+    Edge("PoweringOn", "Blocked", ("Failover",)),
     Edge("PoweringOn", "Recovering", ("Failover",)),
     Edge("PoweringOn", "Aborted", ("Failover",)),
     Edge("Recovering", "Complete", MOVING),
 )
-"""All steps after the first. Blocked > Relocating rests on a person's ConfirmDead; Relocating > Complete moved nothing."""
+"""All steps after the first. Blocked > Relocating rests on a person's ConfirmDead, or on a certificate that was
+written before. Holding, Relocating and PoweringOn lead to Blocked and back where an agent does not answer. Relocating > Complete
+moved nothing."""
 
 
 def may_follow(source: str, target: str, type_: str) -> bool:

@@ -99,6 +99,9 @@ PAIR_SPEC = (
 
 # ---- OSSPair, status
 
+EPOCH_MOST = 2**52
+"""The highest epoch that an agent may report and a person may adopt. As many again are left above it, and all are
+exact as JSON numbers."""
 EPOCH_JUMP = 1000
 """By how much one write may raise the epoch unasked."""
 PAIR = (
@@ -342,10 +345,11 @@ _PHASE = (
     ),
     Rule(
         rule="!has(oldSelf.status) || !has(self.status) || oldSelf.status.phase != 'Blocked'"
-        " || self.status.phase != 'Relocating' || (has(self.status.certificate)"
+        " || self.status.phase != 'Relocating' || has(oldSelf.status.certificate) || (has(self.status.certificate)"
         " && has(self.status.certificate.confirmedBy))",
         path=".status.certificate",
-        message="needs confirmedBy to go from Blocked to Relocating: without power readings a person answers for the death",
+        message="needs confirmedBy to go from Blocked to Relocating, unless it was written before: without power readings a person"
+        " answers for the death",
     ),
 )
 _PROOF = (

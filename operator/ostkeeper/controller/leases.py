@@ -56,6 +56,7 @@ class Leases:
         self._watch = Watch(api, AGENT_LEASES, self._seen, SILENCE, Once(logger, clock), went_back)
         self._count = 0
         self._version = 0
+        """resourceVersion of the canary as it was stored last; 0: not known."""
         self._began: OrderedDict[str, float] = OrderedDict()
         """When each canary that was not seen yet began to be written."""
         self._others: dict[str, float] = {}
@@ -123,23 +124,33 @@ class Leases:
         self._count += 1
         song = f"{self._token}:{self._count}"
         self._began[song] = began
-        body: Json = {
-            "metadata": {"annotations": {CANARY_ANNOTATION: song}},
-            "spec": {"holderIdentity": self._token, "renewTime": self._clock.wall()},
-        }
+        metadata: Json = {"annotations": {CANARY_ANNOTATION: song}}
+        spec = {"holderIdentity": self._token, "renewTime": self._clock.wall()}
+        guard = {"resourceVersion": str(self._version)} if self._version else {}
         try:
-            stored = await self._api.patch(self._path, body, within=CALL)
+            stored = await self._api.patch(self._path, {"metadata": metadata | guard, "spec": spec}, within=CALL)
         except ApiError as error:
-            if error.status != 404:
+            if error.status == 409:
+                stored = await self._api.get(self._path, CALL)
+                self._asked.set()  # the next renewal is guarded by what is stored
+            elif error.status == 404:
+                kind = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec}
+                stored = await self._api.post(
+                    AGENT_LEASES, kind | {"metadata": metadata | {"name": self._name}}, within=CALL
+                )
+            else:
                 raise
-            kind = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
-            stored = await self._api.post(
-                AGENT_LEASES, kind | body | {"metadata": body["metadata"] | {"name": self._name}}, within=CALL
-            )
-        version = int(stored["metadata"]["resourceVersion"])
+        self._compare(int(stored["metadata"]["resourceVersion"]))
+
+    def _compare(self, version: int) -> None:
+        """The canary is at a lower version than it was: etcd was restored, also where its revision was raised.
+
+        A restore with a raised revision (`etcdutl snapshot restore --bump-revision`) gives each object the version that it had in
+        the backup, and only new writes a higher one. So the renewal is guarded by the last version, and a conflict is looked at.
+        """
         before, self._version = self._version, version
-        if version < before:  # the watch goes on from a version that comes again only later, in silence
-            logger.warning("resourceVersions went back from %d to %d: etcd was restored", before, version)
+        if version < before:
+            logger.warning("the canary's resourceVersion went back from %d to %d: etcd was restored", before, version)
             self._watch.relist()
             self._went_back()
 

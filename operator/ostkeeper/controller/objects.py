@@ -11,7 +11,17 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from ostkeeper.api import OSS, OST, Failover, FenceDevice, OSSPair
-from ostkeeper.api.common import API_VERSION, GROUP, REPORT_ANNOTATION, UNREAD_ANNOTATION, VERSION, Resource, unread_of
+from ostkeeper.api.common import (
+    API_VERSION,
+    GROUP,
+    PENDING_ANNOTATION,
+    REPORT_ANNOTATION,
+    UNREAD_ANNOTATION,
+    VERSION,
+    Resource,
+    pending_of,
+    unread_of,
+)
 from ostkeeper.core.events import Beat, NodeState
 
 Json = dict[str, Any]
@@ -104,12 +114,15 @@ def beat(raw: Json) -> Beat:
     holder = str((raw.get("spec") or {}).get("holderIdentity") or "")
     node, slash, boot_id = holder.partition("/")
     name = str(meta.get("name", ""))
+    pending, why = pending_of(annotations.get(PENDING_ANNOTATION))
     return Beat(
         node=name,
         boot_id=boot_id if slash and node == name else "",
         version=str(meta.get("resourceVersion", "")),
         report=str(annotations.get(REPORT_ANNOTATION, "")),
         unread=unread_of(annotations.get(UNREAD_ANNOTATION)),
+        pending=pending,
+        pending_why=why,
     )
 
 

@@ -27,7 +27,7 @@ def partner_unable(view: View, partner: str, targets: tuple[str, ...], now: floa
         return f"{partner} is in maintenance"
     report = view.report(partner)
     if report is None:
-        return f"{partner}'s last report has not been seen yet"
+        return view.unreported(partner) or f"{partner}'s last report has not been seen yet"
     if report.refusal:
         return f"{partner} serves nothing: {report.refusal}"
     refusal = view.board_refusal(partner) or view.reads_some(partner, targets)

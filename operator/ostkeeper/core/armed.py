@@ -34,7 +34,7 @@ def armed(view: View) -> tuple[str, ...]:
     ]
     rests_on += [view.active, view.problems, view.policies, *view.devices.values()]
     for node in pair.servers:
-        rests_on += [_seen_alive(view, node), view.overdue_disks(node)]
+        rests_on += [_seen_alive(view, node), view.overdue_disks(node), view.unreported(node)]
         report = view.report(node)
         rests_on += [view.boot(node), report.peer.boot_id if report else ""]
         rests_on += [report.hazards, report.refusal, report.system_uuid, report.disks] if report else [None]
@@ -99,7 +99,7 @@ def _witness(view: View, node: str) -> list[str]:
 def _agent(view: View, node: str) -> list[str]:
     report = view.report(node)
     if report is None:
-        return [f"the agent of {node} has not reported"]
+        return [view.unreported(node) or f"the agent of {node} has not reported"]
     reasons = [f"{node}: {hazard}" for hazard in report.hazards]
     if report.refusal:
         reasons.append(f"{node} serves nothing: {report.refusal}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Approval, Certificate, Failover
-from ostkeeper.core import fencing
+from ostkeeper.core import fencing, waiting
 from ostkeeper.core.able import changed_device, claimed, level_feeds, partner_unable, unanswered
 from ostkeeper.core.campaign import FIRST_RETRY, Campaign
 from ostkeeper.core.ending import abort, aborting, dismissal, returned, valid_answer, why_aborting
@@ -27,8 +27,10 @@ def blocked(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     """Something is missing: wait for a device, for the server itself, or for a person."""
     status = fo.status
     assert status is not None
-    back = returned(view, fo, c, now)
-    if back or aborting(view, fo):
+    if status.certificate is not None:
+        return _certified(view, fo, c, now)
+    back, held = returned(view, fo, c, now), status.hold_epoch > fo.spec.epoch
+    if back or (held and aborting(view, fo)):
         return [] if view.busy else abort(view, fo, c, back or why_aborting(fo), now)
     approval = valid_answer(view, fo, now)
     if approval is not None:
@@ -37,6 +39,8 @@ def blocked(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         asked = fencing.ask_term(view, now)
         if asked:
             return asked
+    if not held:
+        return [] if claimed(view, fo.spec.node) else waiting.resume(view, fo, now)
     level = _level_to_try(view, fo, c, now)
     if level is None or view.busy or claimed(view, fo.spec.node):
         return _poll(view, fo, c, now)
@@ -59,16 +63,30 @@ def _try_again(view: View, fo: Failover, c: Campaign, level: int) -> list[Effect
     return write_failover(view, fo, message, phase="Fencing", level=level, tries=tries, shots=shots)
 
 
+def _certified(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
+    """The death is certified, and an agent did not answer: the certificate stays true, whatever is seen of a later boot."""
+    approval = valid_answer(view, fo, now)
+    if aborting(view, fo) or (approval is not None and approval.answer == "Dismiss"):
+        return [] if view.busy else abort(view, fo, c, why_aborting(fo), now)
+    if approval is not None and approval.answer == "Restart" and not view.busy:
+        update: dict[str, Any] = {"answer": "Restart", "answered_by": approval.by, "missing": ()}
+        return write_failover(view, fo, f"{approval.by} answered Restart", phase="PoweringOn", **update)
+    return waiting.resume(view, fo, now)
+
+
 def _answered_blocked(view: View, fo: Failover, c: Campaign, approval: Approval, now: float) -> list[Effect]:
     """A person's answer to Blocked."""
     status = fo.status
     assert status is not None
     if approval.answer == "Dismiss":
         return abort(view, fo, c, dismissal(approval), now)
+    chosen: dict[str, Any] = {"answer": "Restart", "answered_by": approval.by}
+    if approval.answer == "Restart" and status.hold_epoch <= fo.spec.epoch:
+        return write_failover(view, fo, f"{approval.by} answered Restart", phase="Holding", missing=(), **chosen)
     if approval.answer == "Restart":
         c.begin_level(-1)
         c.retry = False
-        update: dict[str, Any] = {"answer": "Restart", "answered_by": approval.by, "level": 0, "missing": ()}
+        update: dict[str, Any] = {"level": 0, "missing": (), **chosen}
         message = f"{approval.by} answered Restart"
         return write_failover(view, fo, message, phase="Fencing", shots=fencing.shots_of(fo, status, 0), **update)
     return _confirm_dead(view, fo, c, approval, now) if approval.answer == "ConfirmDead" else []

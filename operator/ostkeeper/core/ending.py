@@ -11,7 +11,7 @@ import math
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Approval, Failover
 from ostkeeper.api.osspair import Assignment
-from ostkeeper.core import fencing
+from ostkeeper.core import fencing, waiting
 from ostkeeper.core.able import SHOT_DEADLINE, changed_device, desired, unanswered
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.events import Effect, PowerOn
@@ -109,8 +109,8 @@ def abort(view: View, fo: Failover, c: Campaign, why: str, now: float) -> list[E
     assert status is not None
     assert pair_status is not None
     held = [a.target for a in view.held_by(fo.spec.node) if a.intent == "Hold"]
-    if held and unanswered(view, now):
-        return fencing.ask_term(view, now)
+    if held and (agents := unanswered(view, now)):
+        return waiting.ask(view, fo, c, agents, now)
     if held:
         epoch = pair_status.epoch + 1
         return write_pair(view, f"{fo.name}: {why}", epoch=epoch, assignments=given_back(view, held, epoch))

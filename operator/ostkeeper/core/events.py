@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from ostkeeper.api.common import Condition, Resource
+from ostkeeper.api.common import REPORT_MAX_PENDING, Condition, Resource
 from ostkeeper.api.failover import Failover, FailoverStatus
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS, PairRef
@@ -37,6 +37,15 @@ class Beat:
     """resourceVersion of the last OSS report that the agent made."""
     unread: tuple[str, ...] | None = None
     """The targets whose disk it has not read within DISK_READING_MAX_AGE (`*`: all of them); None: it reads no disk."""
+    pending: float | None = None
+    """Seconds for which a newer report was not written; None: the last report is its newest."""
+    pending_why: str = ""
+    """Why not, as the API server or the connection said."""
+
+    @property
+    def overdue(self) -> bool:
+        """A newer report has been pending for so long that the last one says nothing any more."""
+        return self.pending is not None and self.pending > REPORT_MAX_PENDING
 
 
 NODE = "Node"

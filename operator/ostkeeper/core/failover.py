@@ -14,7 +14,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Certificate, Evidence, Failover
 from ostkeeper.api.osspair import Assignment, CertificateWarrant, Fenced, Nonce, Noted, Wiring
 from ostkeeper.api.phases import TERMINAL
-from ostkeeper.core import budget, fencing
+from ostkeeper.core import budget, fencing, waiting
 from ostkeeper.core.able import (
     SHOT_DEADLINE,
     claimed,
@@ -181,8 +181,8 @@ def _holding(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         return write_failover(view, fo, message, phase="Fencing", hold_epoch=status.epoch, level=0, shots=shots)
     if fencing.too_early(view, fo, now):
         return []
-    if unanswered(view, now):
-        return fencing.ask_term(view, now)
+    if agents := unanswered(view, now):
+        return waiting.ask(view, fo, c, agents, now)
     epoch = status.epoch + 1
     targets = [a.target for a in held]
     assignments = assign(status.assignments, targets, epoch, intent="Hold")
@@ -206,11 +206,13 @@ def _fencing(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         return []
     spared = fencing.spared(view, fo, c, now)
     if spared:
-        if "nonce" in spared:
+        agents = unanswered(view, now) if "nonce" in spared else ()
+        late = waiting.overdue(view, c, agents, now)
+        if agents and not late:
             return fencing.ask_term(view, now)
-        if view.waited(c.phase_since, now) > view.timeout() + SHOT_DEADLINE:
+        if late or view.waited(c.phase_since, now) > view.timeout() + SHOT_DEADLINE:
             c.partner_missing = True
-            return fencing.block(view, fo, c, [spared])
+            return fencing.block(view, fo, c, [late or spared])
         view.wake_by(now + 0.2)
         return []
     return fencing.shoot(view, fo, c, now)
@@ -231,7 +233,7 @@ def _relocating(view: View, fo: Failover, c: Campaign, now: float) -> list[Effec
     if any((a.intent, a.epoch) != ("Hold", fs.certificate.hold_epoch) for a in held.values()):
         return _certified_too_late(view, fo, c, now)
     if fo.spec.partner in unanswered(view, now):
-        return fencing.ask_term(view, now)
+        return waiting.ask(view, fo, c, (fo.spec.partner,), now)
     epoch = status.epoch + 1
     warrant = {
         "certificate": CertificateWarrant(failover=fo.name, digest=fs.certificate.digest, node=fs.certificate.node)
@@ -288,8 +290,8 @@ def _powering_on(view: View, fo: Failover, c: Campaign, now: float) -> list[Effe
     assert fs is not None
     assert fs.certificate is not None
     held = [a.target for a in view.held_by(fo.spec.node) if a.intent == "Hold"]
-    if held and unanswered(view, now):
-        return fencing.ask_term(view, now)
+    if held and (agents := unanswered(view, now)):
+        return waiting.ask(view, fo, c, agents, now)
     if held:
         epoch = status.epoch + 1
         assignments = given_back(view, held, epoch)

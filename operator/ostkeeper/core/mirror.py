@@ -26,6 +26,8 @@ from ostkeeper.core.verdict import Verdict, certified_dead, verdict_of
 from ostkeeper.core.view import Shown, View
 from ostkeeper.core.writes import write_pair
 
+UNREPORTED = "ReportNotWritten"
+"""The reason where an agent renews its lease and cannot write its report."""
 LEFT = "cannot read its disk"
 """What is said of a target that stays in Hold because the partner of its dead server cannot read it."""
 HOT = ("Holding", "Fencing", "Relocating")
@@ -105,6 +107,7 @@ def pair_conditions(view: View, verdicts: dict[str, Verdict], osts: list[Said], 
     moving = _unconverged(view, osts)
     reasons = [*armed(view), *_budget(view)]
     ill = [f"{n} is {v.name}: {v.sentence}" for n, v in verdicts.items() if v.name != "Healthy"]
+    ill += [said for n in view.servers if (said := view.unreported(n))]
     unread = [f"{said}: repair its path" for said in unread_disks(view)]
 
     def condition(type_: str, true: bool, reason: str, message: str) -> Condition:
@@ -139,10 +142,18 @@ def _regressed_message(view: View, epoch: int) -> str:
     if not epoch or view.status is None:
         return ""
     return (
-        f"an agent has seen epoch {epoch}, the API server says {view.status.epoch}: it was restored from a backup, or the "
+        f"the agent of {_who_saw(view)} has seen epoch {epoch}, the API server says {view.status.epoch}: "
+        f"it was restored from a backup, or the "
         f"objects were created again. Nothing is mounted, shot or stopped. Look at what is mounted where, then set "
         f"spec.adopt: {epoch}"
     )
+
+
+def _who_saw(view: View) -> str:
+    """The servers whose agents have seen an epoch above the API's."""
+    epoch = view.status.epoch if view.status else 0
+    found = [n for n in view.servers if (oss := view.osses.get(n)) and oss.status and oss.status.epoch_seen > epoch]
+    return " and ".join(found)
 
 
 def _stalled(view: View, epoch: int, osts: list[Said], missing: dict[str, str], now: float) -> tuple[str, str]:
@@ -166,6 +177,9 @@ def _stalled(view: View, epoch: int, osts: list[Said], missing: dict[str, str], 
     boards = [r for r in (view.board_refusal(n) for n in view.servers) if r]
     if boards:
         found.append(("AnotherBoard", "; ".join(boards) + "; accept it with spec.acceptBoards"))
+    unreported = [said for n in view.servers if not view.silent(n) and (said := view.unreported(n))]
+    if unreported:
+        found.append((UNREPORTED, f"{'; '.join(unreported)}. Its last report counts for nothing"))
     if view.pair.spec.paused:
         found.append(("Paused", "spec.paused is set: nothing is decided, shot or moved"))
     if deleted := _deleted(view, now):
@@ -471,9 +485,12 @@ def _oss_effect(view: View, node: str, verdict: Verdict, now: float) -> Effect |
     if oss is None:
         return None
     report = view.report(node)
+    unreported = view.unreported(node)
     refusal = view.board_refusal(node) or (report.refusal if report else "")
     good = verdict.name == "Healthy" and report is not None and not refusal
     reason, message = ("Refuses", refusal) if refusal else (verdict.name, verdict.sentence)
+    if unreported and not refusal:
+        reason, message = UNREPORTED, unreported
     after = _condition("Ready", good, reason, message, oss.metadata.generation)
     before = condition_of(oss.status.conditions, "Ready") if oss.status else None
     if oss.status is None:

@@ -13,6 +13,7 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.osspair import Assignment, Noted, Warrant
 from ostkeeper.api.ost import OST
+from ostkeeper.core import waiting
 from ostkeeper.core.able import (
     desired,
     foreign,
@@ -142,7 +143,8 @@ def _wishes(view: View, now: float) -> list[Wish]:
     if not found:
         return found
     going = {to: tuple(w.target for w in found if w.to == to) for to in view.servers}
-    able = [w for w in found if view.fresh(w.node, now) and not partner_unable(view, w.to, going[w.to], now)]
+    able = [w for w in found if view.fresh(w.node, now) and not view.unreported(w.node)]
+    able = [w for w in able if not partner_unable(view, w.to, going[w.to], now)]
     return [w for w in able if not view.unreadable(w.to, w.target)]
 
 
@@ -313,8 +315,10 @@ def moving(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     lost = "" if view.fresh(source, now) or seen.name == "Suspect" else f"{source} does not answer: {seen.sentence}"
     if overdue or lost:
         return write_failover(view, fo, overdue or lost, phase="Aborted")
-    waiting = unanswered(view, now)
-    if waiting:
+    agents = unanswered(view, now)
+    if late := waiting.overdue(view, c, agents, now):
+        return write_failover(view, fo, late, phase="Aborted")
+    if agents:
         return ask_term(view, now)
     epoch = view.status.epoch + 1
     if unread(view, to, now) or (not view.fresh(to, now) and view.heartbeats.stale_for(to) < view.timeout()):
@@ -433,7 +437,6 @@ def intents(view: View, now: float) -> list[Effect]:
             said.append(f"{a.target}: serve again at {a.node}")
     if not said:
         return []
-    waiting = unanswered(view, now)
-    if waiting:
+    if unanswered(view, now):
         return ask_term(view, now)
     return write_pair(view, "; ".join(said), epoch=epoch, assignments=assignments)

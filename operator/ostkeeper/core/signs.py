@@ -99,7 +99,13 @@ def signs_of(view: View, now: float) -> tuple[object, ...]:
         changed_at = heartbeats.started
         if pulse is not None:
             changed_at = pulse.changed_at
-            found += (pulse.moved, pulse.beat.boot_id, view.report(node) is not None, view.overdue_disks(node))
+            found += (
+                pulse.moved,
+                pulse.beat.boot_id,
+                view.report(node) is not None,
+                view.overdue_disks(node),
+                view.unreported(node),
+            )
             if pulse.moved and not pulse.late(interval, now):
                 continue
         timeout, stale = view.timeout(), heartbeats.horizon - changed_at

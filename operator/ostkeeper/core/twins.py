@@ -304,7 +304,8 @@ def _is_certified(failover: Failover) -> bool:
 
 
 def _has_a_persons_word(new: Failover, old: Failover) -> bool:
-    if (old.phase, new.phase) != ("Blocked", "Relocating") or new.status is None:
+    certified = old.status is not None and old.status.certificate is not None
+    if (old.phase, new.phase) != ("Blocked", "Relocating") or new.status is None or certified:
         return True
     return new.status.certificate is not None and new.status.certificate.confirmed_by is not None
 

@@ -36,8 +36,10 @@ class Suspicion:
 
 
 def _named_by(beat: Beat, oss: OSS) -> OSSStatus | None:
-    """The report, if it is of the lease's boot and not older than what the lease names."""
+    """The report, if it is of the lease's boot and not older than what the lease names, and no newer one is overdue."""
     status = oss.status
+    if beat.overdue:
+        return None
     if status is None or not beat.report or newer(beat.report, oss.version) or status.boot_id != beat.boot_id:
         return None
     return status
@@ -284,6 +286,13 @@ class View:
         if known is None or known[0] is not oss or known[1] is not beat:
             known = self.reports[node] = (oss, beat, _named_by(beat, oss))
         return known[2]
+
+    def unreported(self, node: str) -> str:
+        """Empty unless a newer report of the server's agent is overdue; else that, and why. It carries no age."""
+        beat = self.beat(node)
+        if beat is None or not beat.overdue:
+            return ""
+        return f"the agent of {node} cannot write its report: {beat.pending_why or 'no answer of the API server'}"
 
     def overdue_disks(self, node: str) -> tuple[str, ...] | None:
         """The targets of which a server's lease says that their readings are overdue; None: it reads no disk."""

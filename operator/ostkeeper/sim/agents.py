@@ -198,6 +198,8 @@ class AgentRun:
         """Targets with an act under way: their lock is our own."""
         self.report = ""
         """resourceVersion of the last report."""
+        self.pending_since: float | None = None
+        """When a newer report was first tried that is not written yet, on the server's clock."""
         self.pulse = Pulse(self)
         self._inbox: deque[ev.HostEvent] = deque()
         self._draining = False
@@ -398,11 +400,13 @@ class AgentRun:
         world, name = self.world, self.host.name
         uptime = int(self.kernel.now - self.host.boot_began)
         status = report.status.model_copy(update={"uptime_seconds": uptime})
+        if self.pending_since is None:
+            self.pending_since = self.actor.clock(self.kernel.now)
 
         def written(answer: Written | None) -> None:
             ok = answer is not None and answer.outcome is Outcome.OK and answer.object is not None
             if ok and answer is not None and answer.object is not None:
-                self.report = answer.object.version
+                self.report, self.pending_since = answer.object.version, None
             self.tell(ev.Reported(report.op, ok))
 
         self.client.call(lambda: world.store.report(name, status, name), written, REPORT_WITHIN)

@@ -44,6 +44,10 @@ def always(value: Any) -> Callable[[Any], Any]:
     return lambda _: lambda *args, **named: value
 
 
+def constant(value: Any) -> Callable[[Any], Any]:
+    return lambda _: property(lambda self: value)
+
+
 def unknown_is_off(right: Any) -> Any:
     def take(self: Rounds, op: int, reading: Any, now: float) -> None:
         unknown = reading.state is PowerState.UNKNOWN

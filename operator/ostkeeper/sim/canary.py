@@ -61,15 +61,19 @@ class Canaries:
         self._began[song] = began
         self._asked, self._under_way = False, True
         process.client.call_at_once(
-            lambda: process.world.store.sing(process.token, song), lambda canary: self._sung(canary, began), CALL
+            lambda: process.world.store.sing(process.token, song, self._version),
+            lambda canary: self._sung(canary, song, began),
+            CALL,
         )
 
-    def _sung(self, canary: Canary | None, began: float) -> None:
+    def _sung(self, canary: Canary | None, song: int, began: float) -> None:
         self._under_way = False
         if canary is not None:
             before, self._version = self._version, canary.version
             if canary.version < before:
                 self._process.went_back()
+            if canary.song != song:
+                self._asked = True  # a conflict: the next one is guarded by what is stored
         self._check(began)
         wait = 0.01 if self._asked else max(0.01, began + self._every - self._process.now())
         self._turn += 1

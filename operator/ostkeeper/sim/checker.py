@@ -28,6 +28,11 @@ from ostkeeper.sim.orders import Orders, concerns
 from ostkeeper.sim.permits import Permits
 from ostkeeper.sim.proofs import Proofs
 
+ACTING = ("Holding", "Relocating")
+"""Phases of a failover that neither ask a person nor wait for a server's boot."""
+PHASE_LIMIT = 90.0
+"""Seconds."""
+
 
 class Truth(Protocol):
     """What is really so of one server."""
@@ -67,6 +72,8 @@ class Checker:
         """What it sees of orders to fence devices, of what decisions rest on, of what agents do; None: nobody decides here."""
         self._held: dict[tuple[str, int], float] = {}
         """When each epoch of each pair became durable."""
+        self._entered: dict[str, tuple[str, str, float]] = {}
+        """By Failover: its type, its phase, and since when it is in that phase."""
         self._foreign: dict[str, set[str]] = defaultdict(set)
         """By server: what somebody has mounted there by hand, as its last report says."""
 
@@ -82,6 +89,12 @@ class Checker:
     def forbidden(self, error: InvariantBroken, who: str) -> None:
         """As `stopped`."""
         self.stopped(who, error)
+
+    def look_for_waits(self) -> None:
+        """A failover that has neither acted nor asked for so long waits without a limit. Longer than any seeded night."""
+        for key, (type_, phase, since) in self._entered.items():
+            if type_ == "Failover" and phase in ACTING and self.now() - since > PHASE_LIMIT:
+                self.broken("a phase without a limit", f"{key} in {phase} for {self.now() - since:.0f}s")
 
     # --- power
 
@@ -222,6 +235,7 @@ class Checker:
         assert after.status is not None
         source = before.phase if before else ""
         if source != after.phase:
+            self._entered[after.key] = (after.spec.type, after.phase, self.now())
             edge = edge_name(after.spec.type, source, after.phase)
             self.transitions[edge] = self.transitions.get(edge, 0) + 1
         policy, by = after.spec.policy, after.status.answered_by

@@ -77,6 +77,16 @@ def _store(word: str, value: float) -> Callable[[World], Undo]:
     return lever
 
 
+def _reports_refused(world: World, host: str) -> Undo:
+    """The API server takes a server's lease and refuses its report: a schema or a policy that the agent's report breaks."""
+    world.store.refuses.setdefault(host, world.kernel.now)
+
+    def taken() -> None:
+        world.store.refuses.pop(host, None)
+
+    return taken
+
+
 def _watches_break(world: World, a: str) -> None:
     until = world.kernel.now + world.kernel.random.uniform(0.0, 20.0)
     for stream in world.watches.of(a):
@@ -95,13 +105,16 @@ def _watches_lag(world: World, a: str) -> Undo:
     return keep_up
 
 
-def _etcd_restored(world: World) -> Undo:
-    backup = world.store.backup()
+def _etcd_restored(*, raised: bool) -> Callable[[World], Undo]:
+    def lever(world: World) -> Undo:
+        backup = world.store.backup()
 
-    def restore() -> None:
-        world.store.restore(backup)
+        def restore() -> None:
+            world.store.restore(backup, raised=raised)
 
-    return restore
+        return restore
+
+    return lever
 
 
 # --- people
@@ -208,9 +221,11 @@ CLUSTER: Mapping[str, Callable[..., Undo | None]] = {
     "api-slow": _store("slow", SLOW_API),
     "answers-lost": _store("lossy", 0.5),
     "conflicts": _store("meddling", 0.5),
+    "reports-refused": _reports_refused,
     "watches-break": _watches_break,
     "watches-lag": _watches_lag,
-    "etcd-restored": _etcd_restored,
+    "etcd-restored": _etcd_restored(raised=False),
+    "etcd-restored-raised": _etcd_restored(raised=True),
     "answers": _answers,
     "answers-late": _answers_late,
     "answers-twice": _answers_twice,

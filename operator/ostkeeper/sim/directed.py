@@ -90,7 +90,7 @@ NIGHTS: tuple[Directed, ...] = (
         "Holding>Aborted",
         BMC,
         _at(1.0, "host-hangs", "oss1", until=20.3),
-        _at(9.27, "api-slow", until=12.8),
+        _at(9.245, "api-slow", until=12.8),
         _at(10.8, "leader-dies", until=11.8),
     ),
     _night(
@@ -142,6 +142,17 @@ NIGHTS: tuple[Directed, ...] = (
         _at(1.0, "host-loses-power", "oss1", until=110.0),
         _at(11.0, "answers", "Failover"),
         _at(45.0, "answers", "ConfirmDead"),
+    ),
+    _night(
+        "Failover",
+        "a person says Restart, and the partner's reports are refused under a new leader",
+        "Holding>Blocked Blocked>Holding",
+        Config(mode="Manual", levels="bmc"),
+        _at(1.0, "host-panics", "oss1", until=120.0),
+        _at(16.0, "reports-refused", "oss2", until=90.0),
+        _at(17.0, "operator-restarts", "op1"),
+        _at(17.0, "operator-restarts", "op2"),
+        _at(45.0, "answers", "Restart"),
     ),
     _night(
         "Drill",
@@ -232,7 +243,14 @@ NIGHTS: tuple[Directed, ...] = (
     ),
 )
 
+_BETWEEN = (
+    "a leader that is lost between two writes that follow each other within milliseconds, beside an agent whose reports are "
+    "refused; scenarios/reports_that_are_refused_block_{} has it"
+)
 NEVER: dict[str, str] = {
+    "Failover: Relocating>Blocked": _BETWEEN.format("a_relocation_and_it_goes_on_when_they_are_taken"),
+    "Failover: PoweringOn>Blocked": _BETWEEN.format("a_restart_and_a_dismiss_ends_it"),
+    "Failover: Blocked>PoweringOn": _BETWEEN.format("a_restart_and_it_goes_on_when_they_are_taken"),
     "Failover: Relocating>Complete": (
         "a deposed leader's certificate that is stored after its successor's abort: a call to the simulated API server is over "
         "before a takeover can be; scenarios/certificate_that_comes_after_its_targets_were_given_back_moves_nothing has it"

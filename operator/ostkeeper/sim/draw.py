@@ -35,6 +35,7 @@ WEIGHTS: dict[str, int] = {
     "agent-pauses": 6,
     "agent-forgets": 3,
     "agent-corrupt": 1,
+    "reports-refused": 5,
     "mounts-slow": 5,
     "mounts-hang": 3,
     "mounts-fail": 3,
@@ -71,6 +72,7 @@ WEIGHTS: dict[str, int] = {
     "watches-break": 5,
     "watches-lag": 5,
     "etcd-restored": 3,
+    "etcd-restored-raised": 3,
     "answers": 10,
     "answers-late": 3,
     "answers-twice": 2,
@@ -86,11 +88,13 @@ FREEZING = frozenset(
     {
         "host-hangs", "host-panics", "host-dies", "disks-stall", "disks-lost", "mounts-slow", "mounts-hang", "mounts-fail",
         "disk-gone", "host-reboots", "host-on-by-hand", "host-off-by-hand", "site-dark", "host-loses-power", "hand-mount", "delete",
-        "edit", "retire", "etcd-restored", "drill", "umounts-hang", "answers", "host-other-board", "disk-errors",
+        "edit", "retire", "etcd-restored", "etcd-restored-raised", "drill", "umounts-hang", "answers", "host-other-board",
+        "disk-errors",
         *THIRD_HOSTS,
     }
 )  # fmt: skip
 """What keeps a server that has power from writing to what it holds, now or soon: not beside a liar."""
+RESTORING = frozenset({"etcd-restored", "etcd-restored-raised"})
 FORGETTING = frozenset({"agent-forgets", "agent-corrupt", "host-other-board"})
 """Not beside etcd restored: then nobody would know of the higher epoch."""
 FROZEN = frozenset(
@@ -181,7 +185,7 @@ def _excludes(kind: str, other: str) -> bool:
         return other in FREEZING or other in BLINDING
     if kind in ("hand-mount", "e2fsck", *THIRD_HOSTS):
         return other in FROZEN
-    return kind == "etcd-restored" and (other in FORGETTING or other == "etcd-restored")
+    return kind in RESTORING and (other in FORGETTING or other in RESTORING)
 
 
 def _possible(kind: str, config: Config) -> bool:

@@ -95,6 +95,12 @@ _KINDS = (
     Kind("agent-pauses", "agent of {host} is paused", True, "agent of {host} goes on"),
     Kind("agent-forgets", "agent of {host} loses its state"),
     Kind("agent-corrupt", "state of the agent of {host} is corrupt"),
+    Kind(
+        "reports-refused",
+        "reports of {host} are refused",
+        True,
+        "reports of {host} are taken again",
+    ),
     Kind("mounts-slow", "mounts on {host} take long", True, "mounts on {host} are quick again"),
     Kind("mounts-hang", "mounts on {host} hang", True, "mounts on {host} go on"),
     Kind("mounts-fail", "mounts on {host} fail", True, "mounts on {host} work again"),
@@ -138,6 +144,12 @@ _KINDS = (
     Kind("watches-break", "watches of {a} break"),
     Kind("watches-lag", "watches of {a} lag", True, "watches of {a} keep up again"),
     Kind("etcd-restored", "etcd is restored from a backup", True, "etcd is what it was at the backup"),
+    Kind(
+        "etcd-restored-raised",
+        "etcd is restored from a backup with a raised revision",
+        True,
+        "etcd is what it was at the backup but for its revision",
+    ),
     # people
     Kind("answers", "people answer {object}"),
     Kind("answers-late", "people answer {object} to what is no longer asked"),

@@ -41,7 +41,7 @@ HOST_KINDS = (
     "disks-stall",
     "disks-lost",
 )
-AGENT_KINDS = ("agent-dies",)
+AGENT_KINDS = ("agent-dies", "reports-refused")
 DEVICE_KINDS = ("device-silent", "device-slow", "device-stuck", "device-lying")
 BLIND = ("host-hangs", "host-panics", "disks-stall", "disks-lost")
 """Beside a feed that lies about a server that stands still nobody can tell: outside of the fault model (`faults`)."""

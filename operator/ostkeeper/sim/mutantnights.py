@@ -56,6 +56,25 @@ def dies_beside_a_lost_disk(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     return Config(targets=random.choice((3, 5))), (gone, Fault("host-hangs", _at(random, 20, 24), 110.0, ("oss1",)))
 
 
+def refused_before_a_restart(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """The partner's reports are refused under a new leader, and a person says Restart."""
+    return Config(mode="Manual", levels="bmc"), (
+        Fault("host-panics", 1.0, 170.0, ("oss1",)),
+        Fault("reports-refused", _at(random, 14, 16), None, ("oss2",)),
+        Fault("operator-restarts", 17.0, None, ("op1",)),
+        Fault("operator-restarts", 17.0, None, ("op2",)),
+        Fault("answers", _at(random, 42, 46), None, ("Restart",)),
+    )
+
+
+def refused_before_it_acts(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server hangs, a person is asked, and the reports of its partner are refused before the policy acts by itself."""
+    config = Config(mode="Manual", automatic_after=40.0)
+    refused = Fault("reports-refused", _at(random, 22, 25), 110.0, ("oss2",))
+    news = Fault("disk-gone", 25.0, 40.0, ("oss2", "scratch-OST0001"))
+    return config, (Fault("host-hangs", _at(random, 1, 3), 120.0, ("oss1",)), refused, news)
+
+
 def asked(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     """Manual, and nobody answers before the night is over."""
     return Config(mode="Manual"), (Fault("host-panics", _at(random, 1, 4), 40.0, ("oss1",)),)
@@ -148,14 +167,19 @@ def beats_all_the_same(random: Random) -> tuple[Config, tuple[Fault, ...]]:
     )
 
 
-def adopted_on_a_wrong_word(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+def adopted_on_a_wrong_word(random: Random, restored: str = "etcd-restored") -> tuple[Config, tuple[Fault, ...]]:
     """A target has moved; etcd is restored from before that while the agent that has it is dead, and a person says adopt."""
     return Config(levels="bmc", mode="Manual"), (
-        Fault("etcd-restored", 0.5, _at(random, 18, 20), ()),
+        Fault(restored, 0.5, _at(random, 18, 20), ()),
         Fault("edit", 1.0, None, ("scratch-ost0000.serveFrom=Partner",)),
         Fault("agent-dies", _at(random, 14, 16), 80.0, ("oss2",)),
         Fault("edit", _at(random, 45, 50), None, ("pair-a.adopt=all",)),
     )
+
+
+def adopted_after_a_raised_restore(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """The same, restored with a raised revision."""
+    return adopted_on_a_wrong_word(random, "etcd-restored-raised")
 
 
 def fails_at_home(random: Random) -> tuple[Config, tuple[Fault, ...]]:

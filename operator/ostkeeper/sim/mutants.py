@@ -20,6 +20,7 @@ from ostkeeper.core import (
     budget,
     drill,
     ending,
+    events,
     failover,
     fencing,
     gate,
@@ -35,6 +36,7 @@ from ostkeeper.core import (
     permission,
     retiring,
     verdict,
+    waiting,
     witness,
 )
 from ostkeeper.core.campaign import Rounds
@@ -132,6 +134,16 @@ MUTANTS: dict[str, Mutant] = {
         "all held targets move, whatever disks the certificate names",
         nights.dies_beside_a_lost_disk,
         ((failover.HANDLERS, "Relocating", broken.all_held_move),),
+    ),
+    "waits-for-an-agent-without-a-limit": Mutant(
+        "a Failover waits for ever for an agent that cannot answer",
+        nights.refused_before_a_restart,
+        ((waiting, "overdue", broken.always("")),),
+    ),
+    "vouches-for-a-stale-report": Mutant(
+        "a report counts although a newer one cannot be written",
+        nights.refused_before_it_acts,
+        ((events.Beat, "overdue", broken.constant(False)),),
     ),
     "needs-no-reading": Mutant("no round has to be read", nights.dies, ((Rounds, "done", broken.no_reading),)),
     "shoots-on-an-old-read": Mutant(
@@ -257,6 +269,11 @@ MUTANTS: dict[str, Mutant] = {
     "stays-under-its-successor": Mutant(
         "what it has mounted is served elsewhere, and it goes on",
         nights.adopted_on_a_wrong_word,
+        ((permission, "must_stop", broken.stops_only_if_certified),),
+    ),
+    "stays-under-its-successor-after-a-raised-restore": Mutant(
+        "the same, where no version of a write has gone back",
+        nights.adopted_after_a_raised_restore,
         ((permission, "must_stop", broken.stops_only_if_certified),),
     ),
     "unmounts-under-its-successor": Mutant(

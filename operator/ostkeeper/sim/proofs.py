@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ostkeeper.api.common import seconds
+from ostkeeper.api.common import REPORT_MAX_PENDING, seconds
 from ostkeeper.api.failover import Certificate, Failover
 from ostkeeper.api.oss import OSSStatus
 from ostkeeper.api.osspair import OSSPair
@@ -19,6 +19,8 @@ from ostkeeper.core.claims import pair_key
 from ostkeeper.core.power import Feed, PowerState
 from ostkeeper.sim.store import Store
 
+STALE_LAG = 5.0
+"""Seconds from a report's being overdue to its lease's being seen by whoever decides, and to the write of what was decided."""
 LAG = 5.3
 """Seconds by which a leader that decides may be behind what is so: a gap in its watch that is no amnesty yet, and its write."""
 
@@ -106,6 +108,12 @@ class Proofs:
         mine = self._store.find(OSSPair, pair_key(failover))
         if mine is None:
             return
+        beat = self._store.beat_of(failover.spec.partner)
+        if beat is not None and beat.pending is not None and beat.pending > REPORT_MAX_PENDING + STALE_LAG:
+            self._broken(
+                "decided unasked on a stale report",
+                f"{failover.name}: a report of {failover.spec.partner} has been pending for {beat.pending:.1f}s",
+            )
         systems, late, members = self._store.systems_of(mine.key), [], 0
         for pair in self._store.every(OSSPair):
             if any(system in systems for system in self._store.systems_of(pair.key)):

@@ -80,6 +80,7 @@ class Pulse:
     def _renew(self, began: float) -> None:
         run = self._run
         store, node, boot, report, unread = run.world.store, run.host.name, run.boot, run.report, run.disks.unread()
+        pending = None if run.pending_since is None else max(0.0, began - run.pending_since)
         self._renewing = True
 
         def renewed(beat: Beat | None) -> None:
@@ -94,7 +95,7 @@ class Pulse:
             self._plan()
 
         within = max(LEAST_WITHIN, 0.8 * self.beat.interval)
-        self._run.client.call_at_once(lambda: store.beat(node, boot, report, unread), renewed, within)
+        self._run.client.call_at_once(lambda: store.beat(node, boot, report, unread, pending), renewed, within)
 
     def _compare(self, version: int) -> None:
         """Where versions went back, etcd was restored: list anew."""

@@ -81,6 +81,7 @@ def night(world: World, config: Config, faults: Sequence[Fault], seed: int, *, h
     """
     world.kernel.random.seed(seed)
     world.kernel.run(play(world, faults))
+    world.checker.look_for_waits()
     unserved: tuple[str, ...] = ()
     if not world.checker.violations:
         if helped:

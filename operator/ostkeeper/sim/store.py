@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ostkeeper.sim.watches import Watches
 
 LEASE, NODE = "Lease", "Node"
+RAISED = 1_000_000
+"""By how much `etcdutl snapshot restore --bump-revision` raises the revision."""
 KINDS = (OSSPair.kind, FenceDevice.kind, OSS.kind, OST.kind, Failover.kind)
 ResourceT = TypeVar("ResourceT", bound=Resource)
 Observer = Callable[[Resource | None, Resource | None, str], None]
@@ -81,6 +83,8 @@ class Store:
         """The share of calls whose answer is lost after they were carried out."""
         self.meddling = 0.0
         """The share of guarded writes before which somebody else touches the object."""
+        self.refuses: dict[str, float] = {}
+        """Servers whose reports are refused while their leases are taken, and since when."""
         self.refusals: list[str] = []
         """What was refused, newest last."""
         self.renewed: dict[str, float] = {}
@@ -169,6 +173,8 @@ class Store:
         before = self.find(OSS, node)
         if before is None:
             return Written(Outcome.GONE, None, f"OSS {node} does not exist")
+        if node in self.refuses:
+            return Written(Outcome.REFUSED, None, f"OSS {node}: refused by an admission policy")
         if before.status is not None and before.status.conditions != status.conditions:
             status = status.model_copy(update={"conditions": before.status.conditions})
         return self.replace_status(OSS, node, "", status, who)
@@ -237,16 +243,21 @@ class Store:
 
     # --- writing leases and nodes
 
-    def beat(self, node: str, boot_id: str, report: str, unread: tuple[str, ...] | None) -> Beat:
+    def beat(
+        self, node: str, boot_id: str, report: str, unread: tuple[str, ...] | None, pending: float | None = None
+    ) -> Beat:
         """An agent renews its lease: a merge patch, which asks for no version. Creates it where there is none."""
         self.version += 1
-        beat = Beat(node, boot_id, str(self.version), report, unread)
+        beat = Beat(node, boot_id, str(self.version), report, unread, pending, "refused" if pending is not None else "")
         self.renewed[node] = self.clock()
         self._small(LEASE, node, beat)
         return beat
 
-    def sing(self, name: str, song: int) -> Canary:
-        """An operator renews its canary."""
+    def sing(self, name: str, song: int, version: int = 0) -> Canary:
+        """An operator renews its canary, guarded by a version (0: unguarded); what is stored where that is another."""
+        stored = self.shelves[LEASE].get(f"canary-{name}")
+        if version and stored is not None and stored.version != version:
+            return cast("Canary", stored)
         self.version += 1
         canary = Canary(name, song, self.version)
         self._small(LEASE, f"canary-{name}", canary)
@@ -328,11 +339,16 @@ class Store:
             {k: dict(shelf) for k, shelf in self.shelves.items()}, self.leader, self.version, self._kernel.now
         )
 
-    def restore(self, backup: Backup) -> None:
-        """Put a backup back: objects and versions go back. Watches that are further on hear nothing, in silence."""
+    def restore(self, backup: Backup, *, raised: bool = False) -> None:
+        """Put a backup back: objects and versions go back. Watches that are further on hear nothing, in silence.
+
+        `raised`: each object has the version of the backup, new writes get higher ones than ever, and all watches have to list.
+        """
         self.shelves = {kind: dict(shelf) for kind, shelf in backup.shelves.items()}
         self._lead(backup.leader)
-        self.version = backup.version
+        self.version = self.version + RAISED if raised else backup.version
+        if raised and self.watches:
+            self.watches.compact()
         self.renewed.clear()
         for told in self.restored:
             told()

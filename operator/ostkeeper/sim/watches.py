@@ -207,6 +207,13 @@ class Watches:
             for stream in streams:
                 self.interrupt(stream)
 
+    def compact(self) -> None:
+        """What the streams go on from is kept no longer: they break, and each has to list."""
+        self.break_all()
+        for streams in self._streams.values():
+            for stream in streams:
+                stream.missed = None
+
     def of(self, name: str, kind: str = "") -> list[Stream]:
         """The streams of one endpoint, of one kind or of all: for faults."""
         return [
