@@ -14,6 +14,7 @@ REQUESTS: list[tuple[str, object]] = [
     ("drill", {"node": "oss1", "level": "pdus", "id": "1"}),
     ("adopt", 41),
     ("acceptBoards", [{"node": "oss1", "systemUUID": "u1"}]),
+    ("askAgain", "pair-a-42"),
 ]
 
 

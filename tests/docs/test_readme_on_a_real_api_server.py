@@ -115,6 +115,7 @@ async def test_on_call_reads_the_story_of_a_failover(plane: ControlPlane) -> Non
     [
         ("A pair is not Ready", '"adopt":57', "adopt", 57),
         ("A pair is not Ready", "acceptBoards", "acceptBoards", [{"node": "oss1", "systemUUID": BOARD}]),
+        ("Being asked again", "askAgain", "askAgain", "pair-a-42"),
         ("Moving an OST by hand, when the API server is down", "EPOCH=", "adopt", 41),
         ("The first day on a running file system", "maintenance", "maintenance", []),
     ],

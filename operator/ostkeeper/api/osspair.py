@@ -201,6 +201,9 @@ class OSSPairSpec(Model):
     adopt: Annotated[int, Field(ge=1, le=cel.EPOCH_MOST)] | None = None
     """A person's answer to EpochRegressed or to a dead server at adoption (verb `approve`): the highest epoch seen, as
     the condition's message gives it. An epoch above it is written and the targets adopted as they are found."""
+    ask_again: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """Name of a Failover that a person dismissed, or that ended as Observed (verb `approve`): what it asked is asked again,
+    in a new Failover, if its reason still stands. A name that `status.noted` does not have does nothing."""
     accept_boards: Annotated[tuple[BoardAcceptance, ...], Field(max_length=2)] = ()
     """Boards that a person accepted in the place of a pinned one."""
 

@@ -197,7 +197,7 @@ def _left_alone(view: View, osts: list[Said], missing: dict[str, str], now: floa
     noted = [n for n in view.status.noted if n.type == "Failover" and view.held_by(n.node)]
     if noted:
         said = f"{noted[0].failover} ended without an act, and {noted[0].node} has not been well since"
-        return [("Noted", said)]
+        return [("Noted", f"{said}; to be asked again, set spec.askAgain: {noted[0].failover}")]
     left = [
         o for o in osts if o.state == "Held" and not o.good and o.assignment and certified_dead(view, o.assignment.node)
     ]

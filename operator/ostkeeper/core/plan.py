@@ -12,6 +12,7 @@ import math
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.oss import PairRef
+from ostkeeper.api.osspair import Noted
 from ostkeeper.api.phases import ORDERLY, TERMINAL
 from ostkeeper.core import adoption, ailing, budget, drill, due, ending, failover, fencing, opening, orderly, retiring
 from ostkeeper.core.able import released
@@ -195,19 +196,25 @@ def _forget(view: View, now: float) -> list[Effect]:
         if verdict_of(view, n, now).name == "Healthy" and not opening.release_overdue(view, n, now)
     }
     leaving = orderly.leaving(view, now)
-    noted = tuple(
-        n
-        for n in status.noted
-        if (n.type == "Failover" and (n.node not in healthy or (n.node in leaving and opening.about_release(view, n))))
-        or (n.type == orderly.SICK and orderly.emptied(view, now))
-        or (n.type in ORDERLY and orderly.still_noted(view, n, now))
-    )
+    noted = tuple(n for n in status.noted if _still_noted(view, n, leaving, healthy, now))
     fenced = tuple(
         f for f in status.fenced if f.node not in healthy or view.boot(f.node) == f.boot_id or _soaks(view, f.node, now)
     )
     if noted == status.noted and fenced == status.fenced:
         return []
     return write_pair(view, "well again", noted=noted, fenced=fenced)
+
+
+def _still_noted(view: View, note: Noted, leaving: set[str], healthy: set[str], now: float) -> bool:
+    """Whether what was asked or told is not asked again yet. A person may ask for it: `spec.askAgain`."""
+    assert view.pair is not None
+    if note.type == orderly.SICK:
+        return bool(orderly.emptied(view, now))
+    if note.failover == view.pair.spec.ask_again:
+        return False
+    if note.type in ORDERLY:
+        return orderly.still_noted(view, note, now)
+    return note.node not in healthy or (note.node in leaving and opening.about_release(view, note))
 
 
 def _soaks(view: View, node: str, now: float) -> bool:
