@@ -21,7 +21,7 @@ from ostkeeper.api.failover import (
 )
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import Noted
-from ostkeeper.core import ailing, budget
+from ostkeeper.core import budget
 from ostkeeper.core.able import claimed, foreign, not_unasked, released, said_to_a_person
 from ostkeeper.core.acts import OPENS
 from ostkeeper.core.armed import armed, level_drilled, wiring_trusted
@@ -102,14 +102,15 @@ def _failure(view: View, node: str, now: float) -> Question | None:
 def _nobody_will_know(view: View, node: str, verdict: Verdict, now: float) -> bool:
     """A silent server of which its partner cannot say whether it writes: waiting tells nobody more, and a Restart needs no partner.
 
-    Not where anything shows life. Not in a night in which more is ill than this server: the fuse is open, or its partner
-    suffers, too. It is not known to be dead, so it is never shot unasked; when the partner sees again, it is another question.
+    Not where anything shows life, and not while the fuse is open. A partner that suffers itself is no reason against it: a
+    Restart needs none, and nothing else ends the outage. The server is not known to be dead, so it is never fenced unasked.
+    When the partner reads its disks again, it is another question.
     """
     assert view.pair is not None
     seen = verdict.witnesses
     if verdict.rule != "blind" or not seen.lasting or Life.FRESH in (seen.node, seen.network):
         return False
-    if view.pair.spec.failover.mode == "Observe" or ailing.troubles(view, view.pair.partner_of(node), now):
+    if view.pair.spec.failover.mode == "Observe":
         return False
     view.stay_awake()  # the leases of other pairs open and close the fuse
     return not view.heartbeats.fuse(node, now)

@@ -6,6 +6,7 @@ Here: weights, subjects, times, and which faults do not go together (`faults` sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from random import Random
 
 from ostkeeper.sim.config import Config, draw_config, pair_name, servers_of
@@ -122,6 +123,8 @@ EDITS = (
 )
 
 
+PARTNER_BLIND = 0.03
+"""How often a server panics while its partner has no disks: two faults that are drawn together too rarely otherwise."""
 NIGHTS = 20
 """Seeds that share a world: it has to come to rest but once for all of them (`days`)."""
 
@@ -158,7 +161,19 @@ def draw_faults(random: Random, config: Config) -> tuple[Fault, ...]:
         others = [fault.kind for fault in faults]
         if (fits(kind, others) or sole_liar(kind, others, config)) and _possible(kind, config):
             faults.append(draw_fault(random, config, kind))
+    if random.random() < PARTNER_BLIND and not any(_excludes(f.kind, "host-panics") for f in faults):
+        faults += _panic_beside_lost_disks(random, config)
     return tuple(sorted(faults, key=lambda fault: fault.at))
+
+
+def _panic_beside_lost_disks(random: Random, config: Config) -> list[Fault]:
+    """A server panics while its partner has lost its disks, or loses them a little later: nobody can take over."""
+    pair = random.randrange(config.pairs)
+    one, other = random.sample(servers_of(config)[2 * pair : 2 * pair + 2], 2)
+    panic, lost = draw_fault(random, config, "host-panics"), draw_fault(random, config, "disks-lost")
+    at = round(panic.at + random.uniform(-20.0, 20.0), 2)
+    lost = replace(lost, at=max(1.0, at), until=None if lost.until is None else max(1.0, at) + lost.until - lost.at)
+    return [replace(panic, args=(one,)), replace(lost, args=(other,))]
 
 
 def fits(kind: str, beside: Iterable[str]) -> bool:
