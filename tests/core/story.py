@@ -38,7 +38,16 @@ SPEC_WORDS = {
     "soak": ("failback", "soak"),
     "maxParallel": ("failback", "maxParallel"),
 }
-FAILOVER_WORDS = ("automaticAfter", "wiring", "soleWitness", "mmp", "partnerSoak", "releaseTimeout", "bootTimeout")
+FAILOVER_WORDS = (
+    "automaticAfter",
+    "wiring",
+    "soleWitness",
+    "mmp",
+    "partnerSoak",
+    "releaseTimeout",
+    "releaseFailed",
+    "bootTimeout",
+)
 
 
 @dataclass

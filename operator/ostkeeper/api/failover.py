@@ -79,6 +79,8 @@ class PolicySnapshot(Model):
     """How long the server may take to boot."""
     release_timeout: Duration
     """When an orderly unmount is overdue."""
+    release_failed: Literal["Ask", "Fence"] = "Ask"
+    """What follows an overdue release of a server that is Sick."""
 
 
 class Witness(Model):

@@ -132,6 +132,10 @@ class FailoverPolicy(Model):
     """What a person's answer is worth."""
     release_timeout: Duration = "5m"
     """When an orderly unmount is overdue: a Failover then asks. Default 5m. No time-out ever means "released"."""
+    release_failed: Literal["Ask", "Fence"] = "Ask"
+    """What follows an overdue release. Ask (default): a person decides. Fence: a server that is Sick (it lives and cannot
+    serve, as after the loss of its disks) and has not released a target that is to be mounted is fenced unasked, under the
+    conditions of a dead server: Automatic or automaticAfter, armed, fuse and budget closed, its partner able."""
     boot_timeout: Duration = "15m"
     """How long a server may take to boot; one in POST is not shot. Default 15m."""
     partner_soak: Duration = "10m"

@@ -11,8 +11,9 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.osspair import Assignment, ReleasedWarrant
 from ostkeeper.core import budget
-from ostkeeper.core.acts import ASKS_FOR, Act
+from ostkeeper.core.acts import ASKS_FOR, OVERDUE, Act
 from ostkeeper.core.power import Feed
+from ostkeeper.core.verdict import verdict_of
 from ostkeeper.core.view import View
 
 SHOT_DEADLINE = 2.0
@@ -146,7 +147,22 @@ def _not_dead(view: View, failover: Failover, waited: float, now: float) -> str:
     spec = failover.spec
     if ASKS_FOR.get(spec.evidence.verdict) is Act.FENCE:
         return ""
-    return f"{spec.node} is {spec.evidence.verdict}, not Failed: a person decides"
+    if spec.evidence.verdict == OVERDUE and spec.policy.release_failed == "Fence":
+        return (
+            ""
+            if cannot_release(view, spec.node, now)
+            else f"{spec.node} is not Sick: releaseFailed leaves it to a person"
+        )
+    left = spec.evidence.verdict == OVERDUE and cannot_release(view, spec.node, now)
+    why = " (spec.failover.releaseFailed is Ask)" if left else ""
+    return f"{spec.node} is {spec.evidence.verdict}, not Failed: a person decides{why}"
+
+
+def cannot_release(view: View, node: str, now: float) -> bool:
+    """Whether a server lives, cannot serve, and has not released a target that is to be mounted."""
+    late = [a.target for a in view.held_by(node) if a.intent == "Release" and not released(view, a)]
+    sick = view.fresh(node, now) and verdict_of(view, node, now).name == "Sick"
+    return sick and any(desired(view, target) for target in late)
 
 
 def _mode(view: View, failover: Failover, waited: float, now: float) -> str:

@@ -58,5 +58,8 @@ ASKS_FOR: dict[str, Act] = {
 }
 """By verdict: the most that it asks for, in Automatic and with nothing against it."""
 
+OVERDUE = "ReleaseOverdue"
+"""What a Failover is about when a living server does not let go."""
+
 OPENS: tuple[Act, ...] = (Act.ASK_FENCE, Act.FENCE)
 """Upon a verdict that asks for one of these, a Failover is opened."""

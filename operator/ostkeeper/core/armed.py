@@ -60,6 +60,13 @@ def _armed(view: View) -> tuple[str, ...]:
     return tuple(reasons)
 
 
+def armed_to_fence(view: View, node: str) -> tuple[str, ...]:
+    """Why a living server may not be fenced unasked. What its own agent suffers from is not held against it."""
+    assert view.pair is not None
+    own = set(_agent(view, node))
+    return tuple([why for why in armed(view) if why not in own])
+
+
 def _seen_alive(view: View, node: str) -> bool:
     """Whether its lease was seen to move in this term."""
     pulse = view.heartbeats.pulses.get(node)

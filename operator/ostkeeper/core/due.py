@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from ostkeeper.api.failover import Failover
 from ostkeeper.core import drill, opening, orderly
-from ostkeeper.core.able import desired, released
-from ostkeeper.core.acts import ASKS_FOR, Act
+from ostkeeper.core.able import cannot_release, desired, released
+from ostkeeper.core.acts import ASKS_FOR, OVERDUE, Act
 from ostkeeper.core.ending import valid_answer
 from ostkeeper.core.events import Effect
 from ostkeeper.core.view import View
@@ -30,7 +30,7 @@ class Rank(enum.IntEnum):
     FAILED = 0
     """A server is dead, and its targets are not served."""
     UNCLEAR = 1
-    """A server serves nothing, and a person decides whether it is dead."""
+    """A server serves nothing and a person decides whether it is dead, or it is to be fenced since it cannot release."""
     ACT = 2
     """A drill, or a move that asks nobody."""
     RELEASE = 3
@@ -63,7 +63,7 @@ def due(view: View, now: float) -> list[Due]:
 def _questions(view: View, now: float) -> list[Due]:
     return [
         Due(
-            _rank(view, q.node, q.verdict),
+            _rank(view, q.node, q.verdict, now),
             "Failover",
             q.node,
             q.sentence,
@@ -96,17 +96,20 @@ def _moves(view: View, now: float) -> list[Due]:
     ]
 
 
-def _rank(view: View, node: str, verdict: str) -> Rank:
-    if verdict == opening.OVERDUE:
+def _rank(view: View, node: str, verdict: str, now: float) -> Rank:
+    if verdict == OVERDUE:
+        assert view.pair is not None
+        if view.pair.spec.failover.release_failed == "Fence" and cannot_release(view, node, now):
+            return Rank.UNCLEAR
         late = [a.target for a in view.held_by(node) if a.intent == "Release" and not released(view, a)]
         return Rank.RELEASE if any(desired(view, t) for t in late) else Rank.UNWANTED
     return Rank.FAILED if ASKS_FOR.get(verdict) is Act.FENCE else Rank.UNCLEAR
 
 
-def rank_of(view: View, fo: Failover) -> Rank:
+def rank_of(view: View, fo: Failover, now: float) -> Rank:
     """How urgent an open question is."""
     if fo.spec.type == "Failover":
-        return _rank(view, fo.spec.node, fo.spec.evidence.verdict)
+        return _rank(view, fo.spec.node, fo.spec.evidence.verdict, now)
     return Rank.HOME if fo.spec.type == "Failback" else Rank.MOVE
 
 
@@ -122,7 +125,7 @@ def give_way(view: View, fo: Failover, now: float) -> list[Effect]:
 
     What becomes of a question about the same server when the evidence changes is decided where it is asked (`failover`).
     """
-    mine = rank_of(view, fo)
+    mine = rank_of(view, fo, now)
     answered = valid_answer(view, fo, now) is not None
     for d in due(view, now):
         if d.rank >= mine or (answered and d.rank >= Rank.ACT):
@@ -140,5 +143,5 @@ def held_up(view: View, fo: Failover, now: float) -> list[str]:
     return [
         f"{d.type} of {d.node}: {d.why}"
         for d in due(view, now)
-        if d.rank >= rank_of(view, fo) and (d.type, d.node) != (fo.spec.type, fo.spec.node)
+        if d.rank >= rank_of(view, fo, now) and (d.type, d.node) != (fo.spec.type, fo.spec.node)
     ]

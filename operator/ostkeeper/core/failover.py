@@ -25,6 +25,7 @@ from ostkeeper.core.able import (
     said_to_a_person,
     unanswered,
 )
+from ostkeeper.core.acts import OVERDUE
 from ostkeeper.core.blocked import blocked
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.ending import (
@@ -103,7 +104,8 @@ def _awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]
         said = f"{approval.by}'s answer {approval.answer} waits: {why}"
         if said not in status.message:
             return write_failover(view, fo, said, phase="AwaitingApproval")
-    if verdict.name == "Failed" and not not_unasked(view, fo, now - c.phase_since, now):
+    about_release = fo.spec.evidence.verdict == OVERDUE
+    if (verdict.name == "Failed" or about_release) and not not_unasked(view, fo, now - c.phase_since, now):
         budget.take(view, node, fo.name)
         return _go(view, fo, "Failover", "policy", f"unasked: {fo.spec.evidence.sentence}")
     return _renew_question(view, fo, c, now)
@@ -111,7 +113,7 @@ def _awaiting(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]
 
 def _reason_gone(view: View, fo: Failover, verdict: str) -> str:
     """Why the question is moot."""
-    if fo.spec.evidence.verdict == "ReleaseOverdue":
+    if fo.spec.evidence.verdict == OVERDUE:
         if verdict == "Failed":
             return f"{fo.spec.node} did not let go, and now it is Failed: that is another question"
         waiting = [a for a in view.held_by(fo.spec.node) if a.intent == "Release" and view.ost(a.target) is not None]
@@ -137,7 +139,7 @@ def _go(view: View, fo: Failover, answer: str, by: str, message: str) -> list[Ef
 
 def _current_evidence(view: View, fo: Failover, now: float) -> Evidence:
     """What the question rests on now. Whoever was asked because a living server does not let go is asked just that."""
-    if fo.spec.evidence.verdict == "ReleaseOverdue":
+    if fo.spec.evidence.verdict == OVERDUE:
         return fo.spec.evidence
     return evidence_of(view, verdict_of(view, fo.spec.node, now), fo.spec.node, now)
 

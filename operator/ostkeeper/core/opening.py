@@ -23,15 +23,12 @@ from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import Noted
 from ostkeeper.core import budget
 from ostkeeper.core.able import claimed, foreign, not_unasked, released, said_to_a_person
-from ostkeeper.core.acts import OPENS
-from ostkeeper.core.armed import armed, level_drilled, wiring_trusted
+from ostkeeper.core.acts import OPENS, OVERDUE
+from ostkeeper.core.armed import armed, armed_to_fence, level_drilled, wiring_trusted
 from ostkeeper.core.events import Effect
 from ostkeeper.core.verdict import Life, Verdict, evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import write_failover, write_pair
-
-OVERDUE = "ReleaseOverdue"
-"""What a Failover is about when a living server does not let go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +213,7 @@ def snapshot(view: View, node: str, *, now_armed: bool) -> PolicySnapshot:
         valid_for=policy.approval.valid_for,
         boot_timeout=policy.boot_timeout,
         release_timeout=policy.release_timeout,
+        release_failed=policy.release_failed,
     )
 
 
@@ -248,4 +246,8 @@ def draft_of(view: View, question: Question, now: float) -> Failover:
     """The draft for a server that has failed, or has an overdue release."""
     evidence = evidence_of(view, verdict_of(view, question.node, now), question.node, now)
     said = {"verdict": question.verdict, "sentence": question.sentence}
-    return draft(view, "Failover", question.node, evidence.model_copy(update=said))
+    fo = draft(view, "Failover", question.node, evidence.model_copy(update=said))
+    if question.verdict != OVERDUE or fo.spec.policy.release_failed != "Fence":
+        return fo
+    policy = fo.spec.policy.model_copy(update={"armed": not armed_to_fence(view, question.node)})
+    return fo.model_copy(update={"spec": fo.spec.model_copy(update={"policy": policy})})

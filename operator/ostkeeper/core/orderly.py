@@ -24,14 +24,14 @@ from ostkeeper.core.able import (
     unanswered,
     what_is_left,
 )
-from ostkeeper.core.acts import ASKS_FOR, Act
+from ostkeeper.core.acts import ASKS_FOR, OVERDUE, Act
 from ostkeeper.core.ailing import SETTLE, STALL_PATIENCE, settled
 from ostkeeper.core.campaign import Campaign
 from ostkeeper.core.ending import dismissal, valid_answer
 from ostkeeper.core.events import Effect
 from ostkeeper.core.failover import served
 from ostkeeper.core.fencing import ask_term
-from ostkeeper.core.opening import OVERDUE, draft, noted, overdue, release_overdue, reserve
+from ostkeeper.core.opening import draft, noted, overdue, release_overdue, reserve
 from ostkeeper.core.verdict import certified_dead, evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import assign, write_failover, write_pair

@@ -102,6 +102,7 @@ class Config:
     rounds: int = 3
     settle: float = 2.0
     release_timeout: float = 20.0
+    release_failed: Literal["Ask", "Fence"] = "Ask"
     boot_timeout: float = 90.0
     partner_soak: float = 20.0
     failback: Literal["Manual", "Automatic"] = "Manual"
@@ -186,6 +187,7 @@ def _pair(config: Config, place: int) -> OSSPair:
         "mmp": config.mmp,
         "confirm": {"rounds": config.rounds, "interval": "500ms", "settle": _duration(config.settle)},
         "releaseTimeout": _duration(config.release_timeout),
+        "releaseFailed": config.release_failed,
         "bootTimeout": _duration(config.boot_timeout),
         "partnerSoak": _duration(config.partner_soak),
     }
@@ -250,5 +252,6 @@ def draw_config(random: Random) -> Config:
         failback=pick(("Manual", "Automatic")),
         rejoin=pick(("PowerOn", "PowerOn", "Manual")),
         nodes=random.random() < 0.7,
+        release_failed=pick(("Ask", "Ask", "Fence")),
         settings=settings,
     )
