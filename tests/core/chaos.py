@@ -61,7 +61,8 @@ WORDS = tuple(
     + list(WORLD_FAULTS)
 )
 GIVEN = (
-    "Automatic; levels pdus, bmc; partnerSoak 20s; bootTimeout 60s; releaseTimeout 20s; releaseFailed Fence; soak 9s; rejoin PowerOn",
+    "Automatic; levels pdus, bmc; partnerSoak 20s; bootTimeout 60s; releaseTimeout 20s; soak 20s; rejoin PowerOn;"
+    " releaseFailed Fence",
     "Automatic; levels bmc; partnerSoak 20s; bootTimeout 60s; releaseTimeout 20s; soak 20s; failback Automatic",
     "Manual; levels bmc, pdus; partnerSoak 20s; bootTimeout 60s; releaseTimeout 20s; soak 20s; automaticAfter 20s",
 )
