@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.disks import run
-from ostkeeper.agent.mounts import MountEntry, MountWatch, at, on_device, parse, parse_line, read_mounts
+from ostkeeper.agent.mounts import MountEntry, MountWatch, at, device_is_gone, on_device, parse, parse_line, read_mounts
 from waiting import wait_for_async
 
 LUSTRE = (
@@ -98,3 +98,30 @@ async def test_mount_and_umount_by_somebody_else_are_heard_of_at_once(own_mounts
     run("mount", "-t", "tmpfs", "by-hand", str(place))
     run("umount", str(place))
     assert len(heard) == count
+
+
+def _table(tmp_path: Path, *numbers: str) -> tuple[Path, Path]:
+    """A mount table, and what the kernel knows: the devices 8:1 and 8:2."""
+    lines = [f"{i} 1 {number} / /mnt/{i} rw - ext4 /dev/x{i} rw" for i, number in enumerate(numbers, 10)]
+    table, known = tmp_path / "mountinfo", tmp_path / "block"
+    table.write_text("\n".join([*lines, "5 1 0:5 / /proc rw - proc proc rw"]) + "\n")
+    known.mkdir()
+    for number in ("8:1", "8:2"):
+        (known / number).mkdir()
+    return table, known
+
+
+def test_device_that_does_not_exist_is_gone(tmp_path: Path) -> None:
+    assert device_is_gone(str(tmp_path / "nothing"), *_table(tmp_path, "8:1", "8:2"))
+
+
+def test_device_that_exists_is_not_gone(tmp_path: Path) -> None:
+    assert not device_is_gone(str(tmp_path), *_table(tmp_path, "8:1"))
+
+
+def test_device_may_be_mounted_while_any_mounted_device_has_vanished(tmp_path: Path) -> None:
+    assert not device_is_gone(str(tmp_path / "nothing"), *_table(tmp_path, "8:1", "8:3"))
+
+
+def test_device_is_not_gone_while_the_mount_table_cannot_be_read(tmp_path: Path) -> None:
+    assert not device_is_gone(str(tmp_path / "nothing"), tmp_path / "no table", tmp_path)

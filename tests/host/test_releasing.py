@@ -1,5 +1,7 @@
 """When the agent unmounts, and what it takes to report a target as released."""
 
+from typing import Any
+
 import pytest
 
 from host.rig import (
@@ -287,3 +289,58 @@ def test_mount_over_ours_is_reported_and_the_release_is_not() -> None:
     assert told.released is None
     rig.wait(5)
     assert len(rig.all(ev.Unmount)) > 1, "it is tried again"
+
+
+ABSENT = ev.Reading(T, 0.0, False, "there is no such device", "Unreadable")
+
+
+def declared_before_its_disk(**how: Any) -> Rig:
+    """An OST whose LUN does not exist yet, and that is not to be mounted."""
+    return Rig([grant("Release", 4)], disk=ABSENT, **how).start()
+
+
+def test_release_of_a_target_without_a_disk_is_reported_once_its_epoch_is_durable() -> None:
+    rig = declared_before_its_disk()
+    order = rig.one(ev.CheckRelease)
+    assert rig.machine.host.epochs[T] == 4
+    rig.step(ev.ReleaseChecked(order.op, T, free=False, absent=True))
+    released = rig.target().released
+    assert (released.epoch, released.boot_id, released.dirty) == (4, BOOT, False)
+    assert not rig.all(ev.Unmount)
+
+
+def test_disk_that_appears_after_its_release_is_not_mounted_at_an_older_epoch() -> None:
+    rig = declared_before_its_disk()
+    rig.step(ev.ReleaseChecked(rig.one(ev.CheckRelease).op, T, free=False, absent=True))
+    rig.disk = CLEAN
+    rig.read(CLEAN)
+    rig.change(grant("Serve", 3))
+    rig.wait(10, 1.0)
+    assert not rig.all(ev.Mount)
+
+
+@pytest.mark.parametrize("answer", [{"free": False}, {"free": False, "message": "its disk did not answer"}])
+def test_release_waits_while_it_cannot_be_told_whether_the_device_exists(answer: dict[str, Any]) -> None:
+    rig = declared_before_its_disk()
+    rig.step(ev.ReleaseChecked(rig.one(ev.CheckRelease).op, T, **answer))
+    assert rig.target().released is None
+
+
+def test_device_that_vanished_while_it_was_mounted_is_not_released() -> None:
+    rig = Rig([grant("Release", 4)], stored=holding(), mounts=dict(HERE), disk=ABSENT).start()
+    for order in rig.all(ev.CheckRelease):
+        rig.step(ev.ReleaseChecked(order.op, T, free=False, absent=True))
+    assert rig.target().released is None
+
+
+def test_device_that_was_read_and_then_vanished_is_not_released() -> None:
+    rig = Rig([grant("Release", 4)], disk=CLEAN).start()
+    order = rig.one(ev.CheckRelease)
+    rig.step(ev.ReleaseChecked(order.op, T, free=False, absent=True))
+    assert rig.target().released is None
+
+
+def test_target_that_a_child_may_still_mount_is_not_released_without_a_disk() -> None:
+    rig = declared_before_its_disk(children={T: "mount, pid 77"})
+    assert not rig.all(ev.CheckRelease)
+    assert rig.target().released is None

@@ -13,6 +13,7 @@ import asyncio
 import logging
 from pathlib import Path
 
+from ostkeeper.agent import mounts
 from ostkeeper.agent.backends.base import ClearRefusedError, DiskError
 from ostkeeper.agent.disks import Disk, Shelf
 from ostkeeper.agent.locks import LockHeldError, TargetLock
@@ -139,7 +140,10 @@ async def check_release(shelf: Shelf, order: ev.CheckRelease) -> ev.ReleaseCheck
         with _lock(shelf, order.target, "check"):
             async with asyncio.timeout(_WITHIN):
                 check = await disk.backend.release_check()
-    except (ActError, DiskError) as error:
+    except DiskError as error:
+        absent = mounts.device_is_gone(disk.ref.source)
+        return ev.ReleaseChecked(order.op, order.target, False, message=str(error), absent=absent)
+    except ActError as error:
         return ev.ReleaseChecked(order.op, order.target, False, message=str(error))
     except TimeoutError:
         why = f"{order.target}: its disk did not answer within {_WITHIN:g}s"

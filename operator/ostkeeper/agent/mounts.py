@@ -21,6 +21,7 @@ from pathlib import Path
 from ostkeeper.agent.threads import post
 
 MOUNTINFO = Path("/proc/self/mountinfo")
+KNOWN_DEVICES = Path("/sys/dev/block")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -97,6 +98,23 @@ def at(entries: Iterable[MountEntry], mount_point: str | Path) -> MountEntry | N
     wanted = os.path.normpath(mount_point)
     found = [entry for entry in entries if os.path.normpath(entry.mount_point) == wanted]
     return found[-1] if found else None
+
+
+def device_is_gone(source: str, table: Path = MOUNTINFO, known: Path = KNOWN_DEVICES) -> bool:
+    """Whether this server has no such device, and none that is mounted has vanished from the kernel: that could be this one."""
+    try:
+        os.stat(source)
+        return False
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return False
+    try:
+        entries = read_mounts(table)
+    except (OSError, ValueError):
+        return False
+    numbers = {entry.device_number for entry in entries if entry.device_number[0] != 0}
+    return all((known / f"{major}:{minor}").exists() for major, minor in numbers)
 
 
 class MountWatch:

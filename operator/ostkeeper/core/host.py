@@ -186,10 +186,17 @@ class HostMachine:
         target.retry_at = now + min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(target.failures - 1, 10))
 
     def _checked(self, target: Target, event: ev.ReleaseChecked, now: float) -> None:
-        """Released in order; or standing still as a dead boot left it, and never mounted here in this one."""
+        """Released in order; or standing still as a dead boot left it, and never mounted here in this one.
+
+        Or there is nothing to release: no device, or none that could be read, and no mount of it was ever made here.
+        """
         host = self.host
         dirty = permission.left_dirty(host, target)
-        if event.free and not target.mounts and (event.clean or dirty):
+        absent = (event.absent or event.free) and host.never_here(target)
+        if absent:
+            target.failures, target.failed = 0, None
+            target.releasing = Released(epoch=target.busy_epoch, boot_id=host.server.boot_id)
+        elif event.free and not target.mounts and (event.clean or dirty):
             target.failures, target.failed = 0, None
             target.releasing = Released(epoch=target.busy_epoch, boot_id=host.server.boot_id, dirty=not event.clean)
         else:
@@ -312,7 +319,7 @@ class HostMachine:
         epochs: dict[str, int] = {}
         for target in host.targets.values():
             grant = host.assignment(target.name)
-            disk = host.disk_of(target)
+            disk = host.memory_of(target)
             if grant and disk and grant.epoch > host.epochs.get(disk, 0):
                 epochs[disk] = grant.epoch
         for asked in self._pending.values():

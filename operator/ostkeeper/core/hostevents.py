@@ -216,6 +216,8 @@ class ReleaseChecked:
     """MMP read CLEAN after that."""
     message: str = ""
     """Why not, in words."""
+    absent: bool = False
+    """There is no such device on this server, no child lives, and the kernel has no mount of a device that is gone."""
 
 
 @dataclass(frozen=True, slots=True)

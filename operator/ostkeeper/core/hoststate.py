@@ -241,7 +241,20 @@ class Host:
 
     def seen_for(self, target: Target) -> int:
         """The highest epoch seen for its disk."""
-        return self.epochs.get(self.disk_of(target), 0)
+        return max(self.epochs.get(self.disk_of(target), 0), self.epochs.get(target.name, 0))
+
+    def memory_of(self, target: Target) -> str:
+        """What an epoch is remembered by: its disk, or its name where a Release has no disk here. Empty: not yet."""
+        grant = self.assignment(target.name)
+        mine = grant is not None and (grant.node, grant.intent) == (self.server.node, "Release")
+        nothing = mine and target.reading is not None and self.never_here(target)
+        return self.disk_of(target) or (target.name if nothing else "")
+
+    def never_here(self, target: Target) -> bool:
+        """Whether this server cannot have the target mounted: nothing of it is mounted, no child may mount it, the store has
+        no mount of it, and its disk was never read."""
+        free = target.inspected and not target.mounts and not target.holder
+        return free and target.name not in self.records and target.uuid == ""
 
     def ours(self, target: Target) -> bool:
         """It is mounted here, by this agent (or an earlier one of this boot), or as the pair adopted it."""

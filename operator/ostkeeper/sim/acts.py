@@ -237,4 +237,6 @@ class CheckAct(Act):
         """See `Act`."""
         if reason not in ("", "NotReleased"):
             return ev.ReleaseChecked(self.order.op, self.target, False, message=message)
+        if not self.run.host.sees(self.target):
+            return ev.ReleaseChecked(self.order.op, self.target, False, message=message, absent=self.free)
         return ev.ReleaseChecked(self.order.op, self.target, self.free, self.clean, message)
