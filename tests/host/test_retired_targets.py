@@ -2,7 +2,7 @@
 
 import pytest
 
-from host.rig import HERE, OTHER, Rig, T, grant, holding, ost
+from host.rig import CLEAN, CLUSTER, HERE, OTHER, Rig, T, grant, holding, ost, record
 from ostkeeper.api.oss import MOST_TARGETS
 from ostkeeper.core import hostevents as ev
 from ostkeeper.core.events import Seen
@@ -69,3 +69,16 @@ def test_report_names_assigned_targets_first_and_no_more_than_it_has_room_for() 
     assert len(told(rig)) == MOST_TARGETS
     assert names[-1] in told(rig)
     assert rig.report.wire()
+
+
+def test_replaced_device_is_mounted_after_its_target_was_released_once() -> None:
+    old = ev.Remembered({CLUSTER: {}}, {T: record("boot-before", disk="uuid-of-the-old-disk")})
+    rig = Rig(stored=old).start()
+    assert rig.target().reason == "WrongUUID"
+    assert "desired: Unmounted" in rig.target().message
+    rig.change(grant("Release", 4))
+    check = rig.one(ev.CheckRelease)
+    rig.step(ev.ReleaseChecked(check.op, T, free=True, clean=True))
+    assert rig.target().state == "Unmounted"
+    rig.change(grant("Serve", 5))
+    assert rig.one(ev.Mount).uuid == CLEAN.uuid

@@ -202,7 +202,10 @@ def _wrong_disk(host: Host, target: Target) -> Refusal | None:
         return "WrongLabel", f"{name}: the volume label is {reading.label!r}: another target's disk? See e2label"
     record = host.records.get(name)
     if record and record.disk != reading.uuid:
-        return "WrongUUID", f"{name}: the file system is {reading.uuid}, but {record.disk} was mounted under this name"
+        return "WrongUUID", (
+            f"{name}: the file system is {reading.uuid}, but {record.disk} was mounted under this name; if the device was "
+            "replaced on purpose, set desired: Unmounted, wait for it, then set Mounted again"
+        )
     status = host.partner.status if host.partner else None
     theirs = next((disk.uuid for disk in status.disks if disk.target == name), "") if status else ""
     if theirs and theirs != reading.uuid:
