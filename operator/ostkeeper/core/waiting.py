@@ -66,14 +66,21 @@ def block(view: View, fo: Failover, why: str) -> list[Effect]:
 
 
 def resume(view: View, fo: Failover, now: float) -> list[Effect]:
-    """Leave Blocked for the phase in which an agent did not answer, once all have answered."""
+    """Leave Blocked for the phase in which an agent did not answer, once all have answered.
+
+    A person's answer has lapsed by then: where nothing but that answer allows a Hold, it ends, and the question is asked again.
+    """
     status = fo.status
     assert status is not None
     if view.busy:
         return []
     if unanswered(view, now):
         return fencing.ask_term(view, now)
+    policy = fo.spec.policy
     phase: Phase = "Holding"
+    asks = policy.mode != "Automatic" and (policy.mode != "Manual" or policy.automatic_after is None)
+    if status.certificate is None and asks:
+        return write_failover(view, fo, "the agents have answered: the question is asked again", phase="Aborted")
     if status.certificate is not None:
         phase = "PoweringOn" if status.answer == "Restart" else "Relocating"
     return write_failover(view, fo, "the agents have answered", phase=phase, missing=())

@@ -147,7 +147,7 @@ NIGHTS: tuple[Directed, ...] = (
         "Failover",
         "a person says Restart, and the partner's reports are refused under a new leader",
         "Holding>Blocked Blocked>Holding",
-        Config(mode="Manual", levels="bmc"),
+        Config(levels="bmc", settings=UNDRILLED),
         _at(1.0, "host-panics", "oss1", until=120.0),
         _at(16.0, "reports-refused", "oss2", until=90.0),
         _at(17.0, "operator-restarts", "op1"),
