@@ -193,6 +193,109 @@ CASES: dict[str, tuple[Change, list[Said], list[str]]] = {
 }
 
 
+def identified(said: Json, name: str, identity: str) -> Json:
+    """The device has reported this identity."""
+    found = next(device for device in said["devices"] if device["metadata"]["name"] == name)
+    found["status"] = {"identity": identity}
+    return said
+
+
+def board(said: Json, at: int, *uuids: str) -> Json:
+    """The boards of a pair are pinned."""
+    servers = [node["name"] for node in said["pairs"][at]["spec"]["nodes"]]
+    pinned = [{"node": node, "systemUUID": uuid} for node, uuid in zip(servers, uuids, strict=True)]
+    said["pairs"][at]["status"] = {"epoch": 1, "boards": pinned}
+    return said
+
+
+ONE, OTHER = "4c4c4544-0042-3510-8052-b4c04f4d3232", "4c4c4544-0042-3510-8052-b4c04f4d3233"
+SWAPPED = "44454c4c42001035" + "8052b4c04f4d3232"
+SaidOfDevices = list[tuple[str, str, str, tuple[str, ...]]]
+IDENTITIES: dict[str, tuple[Change, SaidOfDevices]] = {
+    "two PDUs of one serial number": (
+        lambda w: (
+            w["devices"].append(pdu("pdu-again", "pdu.example")),
+            feed(w, 1, 0, 0).update(deviceName="pdu-again"),
+            identified(w, "pdu", "serial:ZA1"),
+            identified(w, "pdu-again", "serial:za1"),
+        ),
+        [
+            ("FenceDevice", "scratch/pdu", "SharedAddress", ("scratch/pdu",)),
+            ("FenceDevice", "scratch/pdu-again", "SharedAddress", ("scratch/pdu-again",)),
+        ],
+    ),
+    "two PDUs of a serial number that is none": (
+        lambda w: (
+            w["devices"].append(pdu("pdu-again", "pdu.example")),
+            identified(w, "pdu", "serial:0000"),
+            identified(w, "pdu-again", "serial:0000"),
+        ),
+        [],
+    ),
+    "two BMCs of one GUID in two spellings": (
+        lambda w: (identified(w, "bmc1", f"guid:{ONE}"), identified(w, "bmc3", f"guid:{SWAPPED}")),
+        [
+            ("FenceDevice", "scratch/bmc1", "SharedAddress", ("scratch/bmc1",)),
+            ("FenceDevice", "scratch/bmc3", "SharedAddress", ("scratch/bmc3",)),
+        ],
+    ),
+    "a BMC that leads to the board of another server": (
+        lambda w: (
+            board(w, 0, ONE, OTHER),
+            identified(w, "bmc1", f"guid:{OTHER}"),
+            identified(w, "bmc2", f"guid:{OTHER}"),
+        ),
+        [("FenceDevice", "scratch/bmc1", "SharedAddress", ("scratch/bmc1",))],
+    ),
+    "two boards of one UUID, in two pairs": (
+        lambda w: (board(w, 0, ONE, OTHER), board(w, 1, SWAPPED, "4c4c4544-0042-3510-8052-b4c04f4d3234")),
+        [("OSS", "oss1", "DuplicateIdentity", ()), ("OSS", "oss3", "DuplicateIdentity", ())],
+    ),
+    "two BMCs of two boards of one UUID": (
+        lambda w: (
+            board(w, 0, ONE, ONE),
+            identified(w, "bmc1", f"guid:{ONE}"),
+            identified(w, "bmc2", f"guid:{ONE}"),
+        ),
+        [("OSS", "oss1", "DuplicateIdentity", ()), ("OSS", "oss2", "DuplicateIdentity", ())],
+    ),
+    "two boards of a placeholder": (
+        lambda w: board(w, 0, "03000200-0400-0500-0006-000700080009", "03000200-0400-0500-0006-000700080009"),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "expected"), IDENTITIES.values(), ids=IDENTITIES)
+def test_devices_and_boards_are_recognised_by_what_they_report(change: Change, expected: SaidOfDevices) -> None:
+    said = world()
+    change(said)
+    assert [(p.kind, p.key, p.reason, p.devices) for p in problems(said)] == expected
+
+
+@pytest.mark.parametrize("spelling", ["2001:DB8:0:0::9", "2001:db8::9"])
+def test_pdu_under_two_spellings_of_its_address_is_one_device(spelling: str) -> None:
+    said = world()
+    said["devices"][0] = pdu("pdu", "2001:db8::9")
+    said["devices"].append(pdu("pdu-again", spelling))
+    feed(said, 1, 0, 0).update(deviceName="pdu-again", outlet="1")
+    found = [(p.key, p.reason, p.nodes) for p in problems(said)]
+    assert ("scratch/a", "FeedFeedsTwoServers", ("oss1", "oss3")) in found
+    assert ("scratch/pdu", "SharedAddress", ("oss1", "oss2", "oss4")) in found
+    assert ("scratch/pdu-again", "SharedAddress", ("oss3",)) in found
+
+
+def test_outlet_of_a_pdu_under_two_names_is_one_outlet() -> None:
+    said = world()
+    said["devices"].append(pdu("pdu-again", "pdu.example"))
+    feed(said, 1, 0, 0).update(deviceName="pdu-again", outlet="1")
+    identified(said, "pdu", "serial:ZA1")
+    identified(said, "pdu-again", "serial:ZA1")
+    found = [(p.key, p.reason, p.nodes) for p in problems(said)]
+    assert ("scratch/a", "FeedFeedsTwoServers", ("oss1", "oss3")) in found
+    assert ("scratch/b", "FeedFeedsTwoServers", ("oss1", "oss3")) in found
+
+
 def test_sound_pairs_have_no_problem() -> None:
     assert problems(world()) == ()
 

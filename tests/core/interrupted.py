@@ -32,7 +32,9 @@ from ostkeeper.api.failover import (
 )
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import Assignment, CertificateWarrant, Fenced, Nonce, OSSPair, OSSPairStatus, Warrant
+from ostkeeper.core.addresses import normalised
 from ostkeeper.core.fencing import seal
+from ostkeeper.core.identity import reported
 from ostkeeper.core.verdict import RULES, evidence_digest
 from ostkeeper.core.writes import failover_conditions
 
@@ -195,7 +197,13 @@ def _levels(world: World, node: str) -> tuple[LevelSnapshot, ...]:
     for level in world.pair.fencing_of(node):
         devices = [(world.store.get(FenceDevice, f.device_name), f.outlet or "") for f in level.feeds]
         feeds = tuple(
-            FeedSnapshot(device_name=d.name, outlet=outlet, device_uid=d.metadata.uid, address=d.spec.address)
+            FeedSnapshot(
+                device_name=d.name,
+                outlet=outlet,
+                device_uid=d.metadata.uid,
+                address=normalised(d.spec.address),
+                identity=reported(d),
+            )
             for d, outlet in devices
         )
         drilled = any(w.proven for w in world.status.wiring if (w.node, w.level) == (node, level.name))

@@ -58,6 +58,10 @@ class Device:
     has_sign: bool = True
     watts: float | None = None
     """Measured load of every outlet, whatever it reads."""
+    leads_to: str = ""
+    """The device that answers at its address in its place; empty: itself."""
+    serial: str = ""
+    """A PDU's serial number; a BMC tells its server's board. `-`: it reports no identity."""
 
     @property
     def boot(self) -> str:
@@ -159,6 +163,8 @@ class Floor:
         """Seconds that clients need to reconnect to what was just mounted; 0: no Lustre, no recovery."""
         self.declared: Callable[[], set[str]] = lambda: set(self.disks)
         """Targets of the OSTs that exist."""
+        self.fenced: list[tuple[str, str]] = []
+        """By which device each server lost its power upon an order."""
         self.overlaps: list[str] = []
         """Every moment at which a second server began to mount what another could still write to."""
 
@@ -220,10 +226,31 @@ class Floor:
         if self.powered(server):
             self._boot(server)
 
+    def at(self, name: str) -> Device:
+        """The device that answers at the address of another one's object."""
+        declared = self.devices[name]
+        return self.devices[declared.leads_to] if declared.leads_to else declared
+
+    def replace_unit(self, name: str) -> None:
+        """Another unit answers at the address. The cords stay in the old one, and its outlets stay on."""
+        old = self.devices[name]
+        new = Device(f"{name}-spare", outlets=dict.fromkeys(old.outlets, True), serial=f"{name}-spare")
+        self.devices[new.name], old.leads_to = new, new.name
+
+    def identity(self, device: Device) -> str:
+        """The identity that it reports in each session."""
+        if device.serial == "-":
+            return ""
+        if device.bmc_of:
+            server = self.servers[device.bmc_of]
+            return f"guid:{server.board or f'board-{server.name}'}"
+        return f"serial:{device.serial or device.name}"
+
     def switch(self, device: Device, outlet: str, on: bool) -> bool:
         """An order arrives. Returns whether it is acknowledged."""
         if self.silent(device):
             return False
+        was_on = [server.name for server in self.servers.values() if self.powered(server)]
         if device.fault in ("stuck", "lying") and not on:
             return True
         if device.bmc_of:
@@ -232,6 +259,8 @@ class Floor:
             device.outlets[outlet] = on
         if device.fault == "deaf" and not on:
             device.fault = "silent"
+        dark = [name for name in was_on if not self.powered(self.servers[name])]
+        self.fenced += [(device.name, name) for name in dark]
         self.settle_power()
         return True
 
@@ -249,7 +278,7 @@ class Floor:
         on = (on and device.fault != "lying") or device.fault == "reads-on"
         state = PowerState.ON if on else PowerState.OFF
         watts = self.load(device.name, outlet) if self.metered and not device.bmc_of else device.watts
-        return PowerReading(state, began, ended, boot=device.boot, watts=watts)
+        return PowerReading(state, began, ended, device.boot, watts, identity=self.identity(device))
 
     def load(self, device: str, outlet: str) -> float:
         """What really flows through an outlet: a server draws 200 W, the same from each of its live feeds."""

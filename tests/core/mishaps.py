@@ -10,9 +10,11 @@ from core.world import World
 from ostkeeper.api.common import Resource
 from ostkeeper.api.failover import Approval, Failover
 from ostkeeper.api.fencedevice import FenceDevice
+from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.core import events as e
+from ostkeeper.core.claims import find_problems
 
 PAIR_KEY = (OSSPair.kind, "pair-a")
 KINDS: dict[str, type[Resource]] = {"pair": OSSPair, "ost": OST, "device": FenceDevice, "failover": Failover}
@@ -119,6 +121,31 @@ def _restore_raised(world: World, unnoticed: str | None) -> None:
         world.tell(operator, e.Led(operator.name))
 
 
+def _leads(world: World, name: str, server: str) -> None:
+    """The address of a BMC leads to the BMC of a server."""
+    real = f"bmc-{server}"
+    world.floor.devices[name].leads_to = "" if real == name else real
+
+
+def _leads_pdu(world: World, name: str, other: str) -> None:
+    """One PDU answers at both addresses."""
+    world.floor.devices[name].leads_to = "" if other == name else other
+
+
+def _no_identity(world: World, name: str) -> None:
+    world.floor.devices[name].serial = "-"
+
+
+def _identified(world: World, name: str) -> None:
+    """The prober records the identity of the device that answers, and objects are compared."""
+    old = world.store.get(FenceDevice, name)
+    assert old.status is not None
+    identity = world.floor.identity(world.floor.at(name))
+    told = {"identity": identity, "system_uuid": identity.removeprefix("guid:") if old.spec.ipmi else ""}
+    world.store.put(old.model_copy(update={"status": old.status.model_copy(update=told)}))
+    world.set_problems(*find_problems((world.pair,), (), world.store.every(FenceDevice), world.store.every(OSS)))
+
+
 Act = Callable[..., None]
 VERBS: list[tuple[str, Act]] = [
     (r"delete (pair|ost|device|failover) (\S+)", delete),
@@ -132,6 +159,11 @@ VERBS: list[tuple[str, Act]] = [
     (r"(ann|bob) reads the question", _reads),
     (r"(ann|bob) answers (\w+) to what (?:he|she) read", _answers_what_was_read),
     (r"the watch of (oss\d)'s reports is late by ([\d.]+)s", lambda w, n, t: lagging(w, {f"OSS {n}": float(t)})),
+    (r"(bmc-oss\d) leads to (oss\d)'s board", _leads),
+    (r"(left|right) leads to the PDU (left|right)", _leads_pdu),
+    (r"(left|right) was replaced by another unit", lambda w, n: w.floor.replace_unit(n)),
+    (r"(left|right|bmc-oss\d) reports no identity", _no_identity),
+    (r"the prober identifies (left|right|bmc-oss\d)", _identified),
     (r"a backup of etcd is taken", _backup),
     (r"etcd is restored from that backup", _restore),
     (r"etcd is restored from that backup with a raised revision(, and no canary tells)?", _restore_raised),

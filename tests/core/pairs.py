@@ -14,19 +14,22 @@ from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS, OSSSpec
 from ostkeeper.api.osspair import AdoptedWarrant, Assignment, Board, OSSPair, OSSPairStatus, Warrant, Wiring
 from ostkeeper.api.ost import OST
-from ostkeeper.core.armed import fingerprint_of
+from ostkeeper.core.armed import fingerprint_of, mark_of
 from ostkeeper.core.events import NodeState
 from ostkeeper.core.heartbeats import Heartbeats
+from ostkeeper.core.identity import reported
 
 READY = {"conditions": [{"type": "Ready", "status": "True", "reason": "Trusted"}]}
 LEVELS = {"pdus": ("left", "right"), "bmc": ("bmc",)}
 
 
-def device(name: str, bmc_of: str = "") -> FenceDevice:
+def device(name: str, bmc_of: str = "", board: str = "") -> FenceDevice:
     """A trusted device."""
+    board = board or f"board-{bmc_of}"
     kind: dict[str, Any] = {"address": f"{name}.example", "credentialsSecretName": "secret"}
     spec = {"ipmi": kind} if bmc_of else {"snmpPDU": kind}
-    status = {**READY, "systemUUID": f"board-{bmc_of}"} if bmc_of else READY
+    told = {"systemUUID": board, "identity": f"guid:{board}"} if bmc_of else {"identity": f"serial:{name}"}
+    status = {**READY, **told}
     wire = {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec, "status": status}
     return FenceDevice.parse(wire)
 
@@ -71,14 +74,17 @@ def build(
     adopted: bool = True,
     drilled: bool = True,
     nodes: bool = True,
+    board: str = "",
     spec: dict[str, Any] | None = None,
     **failover: Any,
 ) -> World:
-    """A world before its operator has started; with `clock` and `beats` one of several pairs of one operator."""
+    """A world before its operator has started; `board`: the system UUID of all boards.
+
+    With `clock` and `beats` one of several pairs of one operator."""
     clock, homes = clock or Clockwork(1000.0), homes or names
     store = ApiStore()
     servers = [
-        Server(name, (("left", outlet), ("right", outlet)), f"bmc-{name}")
+        Server(name, (("left", outlet), ("right", outlet)), f"bmc-{name}", board=board)
         for name, outlet in zip(names, ("1", "2"), strict=True)
     ]
     devices = [Device(n, outlets={"1": True, "2": True}) for n in ("left", "right")]
@@ -88,7 +94,7 @@ def build(
     world = World(clock, store, floor)
     world.beats = beats
     for d in devices:
-        store.put(device(d.name, d.bmc_of))
+        store.put(device(d.name, d.bmc_of, board))
     for i, home in enumerate(homes):
         store.put(ost(i, home))
     if nodes:
@@ -101,28 +107,30 @@ def build(
     if adopted:
         for s in servers:
             store.put(OSS(metadata=ObjectMeta(name=s.name), spec=OSSSpec(pair=pair_ref())))
-        store.put(pair.model_copy(update={"status": _status(store, pair, homes, epoch, drilled)}))
+        store.put(pair.model_copy(update={"status": _status(store, pair, homes, epoch, drilled, board)}))
         for i, home in enumerate(homes):
             floor.servers[home].mounts[targets[i]] = Mount(epoch, done=True)
             floor.disks[targets[i]].dirty, floor.disks[targets[i]].mark = True, home
     return world
 
 
-def _status(store: ApiStore, pair: OSSPair, homes: tuple[str, ...], epoch: int, drilled: bool) -> OSSPairStatus:
+def _status(
+    store: ApiStore, pair: OSSPair, homes: tuple[str, ...], epoch: int, drilled: bool, board: str
+) -> OSSPairStatus:
     warrant = Warrant(adopted=AdoptedWarrant(nonce="at-install"))
     assignments = tuple(
         Assignment(target=ost(i, home).target, node=home, intent="Serve", epoch=epoch, warrant=warrant)
         for i, home in enumerate(homes)
     )
-    boards = tuple(Board(node=s, system_uuid=f"board-{s}") for s in pair.servers)
+    boards = tuple(Board(node=s, system_uuid=board or f"board-{s}") for s in pair.servers)
     wiring = []
     for server in pair.servers:
         for level in pair.fencing_of(server):
             feeds = []
             for f in level.feeds:
                 d = store.get(FenceDevice, f.device_name)
-                feeds.append([f.device_name, f.outlet or "", d.metadata.uid, d.spec.address])
-            mark = fingerprint_of(server, level.name, feeds, f"board-{server}")
+                feeds.append(mark_of(f.device_name, f.outlet or "", d.metadata.uid, d.spec.address, reported(d)))
+            mark = fingerprint_of(server, level.name, feeds, board or f"board-{server}")
             wiring.append(Wiring(node=server, level=level.name, id="first", proven=drilled, fingerprint=mark))
     return OSSPairStatus(epoch=epoch, assignments=assignments, boards=boards, wiring=tuple(wiring))
 

@@ -148,6 +148,10 @@ def _phrase(how: dict[str, Any], fresh: list[str], phrase: str) -> None:
         how["spec"].setdefault(outer, {})[inner] = int(rest) if word == "maxParallel" else rest
     elif word == "rejoin":
         how["spec"][word] = rest
+    elif phrase.startswith("boards report "):
+        how["board"] = phrase.removeprefix("boards report ")
+    elif word == "acceptUnidentified":
+        how["failover"][word] = rest.replace(",", " ").split()
     elif phrase == "no Nodes":
         how["nodes"] = False
     elif phrase == "not drilled":

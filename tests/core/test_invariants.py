@@ -28,6 +28,7 @@ from ostkeeper.api.oss import Released
 from ostkeeper.api.osspair import (
     AdoptedWarrant,
     Assignment,
+    Board,
     CertificateWarrant,
     Confirm,
     Fenced,
@@ -72,8 +73,9 @@ def status(*assignments: Assignment, epoch: int = 43, active: str = "pair-a-42",
     return OSSPairStatus(epoch=epoch, active_failover=active, assignments=assignments, **more)
 
 
-def proof(feed: Feed, state: str = "PoweredOff", reads: int = 3) -> FeedProof:
-    return FeedProof(device_name=feed.device, outlet=feed.outlet, state=state, reads=reads)
+def proof(feed: Feed, state: str = "PoweredOff", reads: int = 3, identity: str = "") -> FeedProof:
+    said = {"device_name": feed.device, "outlet": feed.outlet, "identity": identity or f"serial:{feed.device}"}
+    return FeedProof(state=state, reads=reads, **said)
 
 
 def sealed(**change: Any) -> Certificate:
@@ -97,7 +99,9 @@ def failover(
     approval: Any = None,
     **policy: Any,
 ) -> Failover:
-    feeds = tuple(FeedSnapshot(device_name=f.device, outlet=f.outlet) for f in (LEFT, RIGHT))
+    feeds = tuple(
+        FeedSnapshot(device_name=f.device, outlet=f.outlet, identity=f"serial:{f.device}") for f in (LEFT, RIGHT)
+    )
     how = {
         "mode": "Automatic",
         "armed": True,
@@ -129,6 +133,9 @@ T1 = "scratch-OST0001"
 HELD = status(grant(), nonce=Nonce(value="n"))
 DEAD = Fenced(node="oss1", failover="pair-a-42", boot_id="boot1")
 SEALED = sealed()
+NO_UUID = "03000200-0400-0500-0006-000700080009"
+PINNED = status(grant(), boards=(Board(node="oss1", system_uuid="board-oss1"),))
+UNPINNABLE = status(grant(), boards=(Board(node="oss1", system_uuid=NO_UUID),))
 CERTIFIED = Warrant(certificate=CertificateWarrant(failover="pair-a-42", digest=SEALED.digest, node=SEALED.node))
 SEALED_BOTH = sealed(disks=(DiskProof(target=T, state="Still"), DiskProof(target=T1, state="Still")))
 CERTIFIED_BOTH = Warrant(
@@ -167,7 +174,8 @@ def certificate(certificate: Certificate = SEALED, **change: Any) -> Certificate
 
 def off(**change: Any) -> OffOrder:
     how: dict[str, Any] = {"pair": HELD, "failover": failover(), "feed": LEFT, "now": 100.1, "deadline": 102.0}
-    return OffOrder(**how | {"read_began": 100.0, "partner_fenced": False} | change)
+    more = {"read_began": 100.0, "partner_fenced": False, "identity": f"serial:{LEFT.device}"}
+    return OffOrder(**how | more | change)
 
 
 def on(**change: Any) -> OnOrder:
@@ -239,6 +247,12 @@ RIGHT_FACTS: dict[str, Callable[[], object]] = {
     ),
     "a certificate, seen from its leader": certificate,
     "an off": off,
+    "an off to a pinned board": lambda: off(
+        failover=with_bmc(), feed=Feed("bmc-oss1"), identity="guid:board-oss1", pair=PINNED
+    ),
+    "an off to a device whose identity nobody knows, as accepted": lambda: off(
+        failover=with_bmc(accepted=True), feed=Feed("bmc-oss1"), identity="", pair=UNPINNABLE
+    ),
     "an on": on,
     "a mount": mount_but,
     "an unmount": unmount_but,
@@ -304,6 +318,17 @@ def clearing(**held: Any) -> MountOrder:
 
 
 BOTH: OSSPairStatus = status(grant(), grant(target=T1))
+
+
+def with_bmc(**feed: Any) -> Failover:
+    """A level of one BMC."""
+    found = FeedSnapshot(device_name="bmc-oss1", **feed)
+    fo = failover(levels=(LevelSnapshot(name="bmc", feeds=(found,)),))
+    assert fo.status is not None
+    shots = (Shot(device_name="bmc-oss1", level=0),)
+    return fo.model_copy(update={"status": fo.status.model_copy(update={"shots": shots})})
+
+
 OTHERS = status(grant(), grant("oss2", "Serve", 41, target=T1))
 WORD = {"feeds": (), "level": "", "confirmed_by": "ann"}
 BROKEN: dict[str, list[Callable[[], object]]] = {
@@ -433,6 +458,17 @@ BROKEN: dict[str, list[Callable[[], object]]] = {
     ],
     "rounds-missing": [lambda: certificate(rounds=2)],
     "before-settle": [lambda: certificate(now=104.9)],
+    "proven-by-another": [
+        lambda: certificate(sealed(feeds=(proof(LEFT), proof(RIGHT, identity="serial:another")))),
+        lambda: certificate(sealed(feeds=(proof(LEFT), proof(Feed("bmc-oss1"), identity="guid:board-oss1")))),
+    ],
+    "off-to-another": [
+        lambda: off(identity=""),
+        lambda: off(identity="serial:another"),
+        lambda: off(feed=Feed("bmc-oss1"), identity="guid:board-oss1"),
+        lambda: off(failover=with_bmc(), feed=Feed("bmc-oss1"), identity="guid:board-oss2", pair=PINNED),
+        lambda: off(failover=with_bmc(), feed=Feed("bmc-oss1"), identity=f"guid:{NO_UUID}", pair=UNPINNABLE),
+    ],
     "disk-left-out": [
         lambda: certificate(pair=BOTH, read=frozenset({T, T1})),
         lambda: certificate(sealed(disks=())),

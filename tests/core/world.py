@@ -23,6 +23,7 @@ from ostkeeper.api.osspair import OSSPair, OSSPairStatus
 from ostkeeper.api.ost import OST
 from ostkeeper.core import events as e
 from ostkeeper.core.heartbeats import Heartbeats, Server
+from ostkeeper.core.identity import matches
 from ostkeeper.core.pair import PairMachine
 from ostkeeper.core.power import PowerReading, PowerState
 
@@ -338,7 +339,7 @@ class World:
 
     def _order(self, op: Operator, effect: e.CutPower | e.PowerOn) -> None:
         declared = self.store.find(FenceDevice, effect.feed.device)
-        device = self.floor.devices[effect.feed.device]
+        device = self.floor.at(effect.feed.device)
         on = isinstance(effect, e.PowerOn)
         if declared is None:
             self._answer(op, 0.01, e.Acked(effect.op, effect.feed, False, False, "DeviceNotFound"))
@@ -348,6 +349,12 @@ class World:
             return
         if self.now + ARRIVES > effect.deadline:
             self._answer(op, 0.01, e.Acked(effect.op, effect.feed, False, False, "DeadlinePassed: not sent"))
+            return
+
+        answers = self.floor.identity(device)
+        if not matches(effect.identity, answers) and not self.floor.silent(device):
+            why = f"WrongIdentity: reports {answers or 'no identity'}, {effect.identity} is expected; NOT sent"
+            self._answer(op, 0.01, e.Acked(effect.op, effect.feed, False, False, why))
             return
 
         def arrive() -> None:
@@ -365,7 +372,7 @@ class World:
         self.clock.after(ARRIVES, arrive)
 
     def _reading(self, op: Operator, effect: e.ReadPower) -> None:
-        device, began = self.floor.devices[effect.feed.device], self.now
+        device, began = self.floor.at(effect.feed.device), self.now
         declared = self.store.find(FenceDevice, effect.feed.device)
         wait = seconds(declared.spec.request_timeout) if declared else 5.0
 

@@ -23,6 +23,7 @@ BLOCKED_BY = (
     ("core/fencing.py", ("confirm", "vetoes", "disk_proofs", "spared")),
     ("core/able.py", ("partner_unable", "_soaking", "changed_device")),
     ("core/campaign.py", ("_judge",)),
+    ("core/devices.py", ("expected", "wrong", "_no_board", "_nothing_told", "_untold")),
     ("core/view.py", ("reads_all", "board_refusal", "unreported")),
     ("core/waiting.py", ("overdue",)),
     ("core/blocked.py", ("_confirm_dead",)),

@@ -27,7 +27,7 @@ class Asker:
 
     def read(self, feed: Feed) -> tuple[PowerState, str, float | None]:
         until = self.floor.kernel.now + 2.0
-        self.floor.devices.read("op1", feed, until, lambda s, boot, watts, _: self.readings.append((s, boot, watts)))
+        self.floor.devices.read("op1", feed, until, lambda s, b, watts, *_: self.readings.append((s, b, watts)))
         self.floor.run(2.5)
         return self.readings.pop()
 

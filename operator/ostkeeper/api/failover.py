@@ -38,7 +38,11 @@ class FeedSnapshot(Model):
     device_uid: Annotated[Word, Field(alias="deviceUID")] = ""
     """UID of the FenceDevice object."""
     address: Annotated[str, Field(max_length=300)] = ""
-    """Where it answered."""
+    """Where it answered, normalised."""
+    identity: Annotated[str, Field(max_length=128)] = ""
+    """The identity that the device reported; empty: none, or one that identifies nothing. Another one is another device."""
+    accepted: bool = False
+    """The pair accepted that nothing identifies this device (spec.failover.acceptUnidentified)."""
     load: Load = Load()
     """How its measured load is judged after the off."""
     watts: float | None = None
@@ -165,6 +169,8 @@ class FeedProof(Model):
     """How many rounds in a row read it."""
     boot: Word = ""
     """The device's sign of reboots; the same in all rounds."""
+    identity: Annotated[str, Field(max_length=128)] = ""
+    """The identity that the device reported; the same in all rounds. Empty: none, and the pair accepted that."""
 
 
 class DiskProof(Model):

@@ -126,6 +126,10 @@ class FailoverPolicy(Model):
     mmp: Literal["ClearWhenCertified", "Wait"] = "ClearWhenCertified"
     """ClearWhenCertified (default): MMP left dirty by the dead server is cleared under a complete certificate before the
     mount. Wait: the mount waits as the kernel does (22 s to 44 s at usual intervals)."""
+    accept_unidentified: Annotated[tuple[Name, ...], Field(max_length=16)] = ()
+    """FenceDevices that are used although they report no usable identity, by name. Default none: such a device proves
+    nothing and is sent no off. If another device takes over its address, an off hits that one and its OFF is a false proof.
+    A pair with such a device is never Armed."""
     confirm: Confirm = Confirm()
     """How a death is confirmed."""
     approval: ApprovalPolicy = ApprovalPolicy()

@@ -14,7 +14,7 @@ from ostkeeper.api import OSS, OST, Failover, FenceDevice, OSSPair
 from ostkeeper.api.common import Resource
 from ostkeeper.controller.cluster import devices_named
 from ostkeeper.controller.objects import BadObjectError, Json, Parser, key_of
-from ostkeeper.core.claims import find_problems, pair_key
+from ostkeeper.core.claims import find_problems, pair_key, stamp
 from ostkeeper.core.events import Problem
 
 
@@ -45,7 +45,7 @@ class Index:
         return shelves[kind]
 
     def put(self, kind: type[Resource], raw: Json) -> tuple[Resource | None, bool]:
-        """Take a new version in. Returns it (None: a bad one), and whether its spec may have changed.
+        """Take a new version in. Returns it (None: a bad one), and whether its problems may have changed.
 
         Of a bad object the last good version stays: what is wrong with the new one is a problem, not a reason to forget.
         """
@@ -61,7 +61,7 @@ class Index:
         self.shelf(kind.kind)[key] = parsed
         if isinstance(parsed, OST | Failover):
             self.members.setdefault(pair_key(parsed), {})[kind.kind, key] = parsed
-        return parsed, was_bad is not None or before is None or _spec_stamp(before) != _spec_stamp(parsed)
+        return parsed, was_bad is not None or before is None or stamp(before) != stamp(parsed)
 
     def drop(self, kind: str, key: str) -> Resource | None:
         """Forget an object; returns its last good version."""
@@ -110,7 +110,10 @@ class Index:
 
     def problems(self) -> tuple[Problem, ...]:
         """All problems: bad objects, and what is wrong between good ones."""
-        return (*self._bad(), *find_problems(self.pairs.values(), self.osts.values(), self.devices.values()))
+        return (
+            *self._bad(),
+            *find_problems(self.pairs.values(), self.osts.values(), self.devices.values(), self.osses.values()),
+        )
 
     def by_pair(self, problems: Iterable[Problem]) -> dict[str, tuple[Problem, ...]]:
         """The problems by the pairs that they concern; those that concern none are left out."""
@@ -139,10 +142,6 @@ class Index:
             for node in pair.spec.nodes
             if any(feed.device_name == name for level in node.fencing for feed in level.feeds)
         )
-
-
-def _spec_stamp(found: Resource) -> tuple[str, int]:
-    return found.metadata.uid, found.metadata.generation
 
 
 def _guessed_target(spec: Json) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from ostkeeper.api.failover import Failover
 from ostkeeper.api.osspair import Assignment, ReleasedWarrant
 from ostkeeper.core import budget
 from ostkeeper.core.acts import ASKS_FOR, OVERDUE, Act
+from ostkeeper.core.addresses import normalised
+from ostkeeper.core.devices import another, misidentified, said_of_levels, snapshot_of
 from ostkeeper.core.power import Feed
 from ostkeeper.core.verdict import verdict_of
 from ostkeeper.core.view import View
@@ -134,7 +136,10 @@ def not_unasked(view: View, failover: Failover, waited: float, now: float) -> st
 
 
 def said_to_a_person(view: View, failover: Failover, why: str, now: float) -> str:
-    """`why` nothing is done unasked, and what of the two answers is possible where the partner cannot take over now."""
+    """`why` nothing is done unasked, which levels cannot be used because of a device's identity, and which of the two answers
+    is possible where the partner cannot take over now."""
+    levels = said_of_levels(view, failover)
+    why = f"{why}; {levels}" if levels else why
     unable = _partner(view, failover, 0.0, now)
     if not unable:
         left = what_is_left(view, failover.spec.partner, failover.spec.targets)
@@ -235,13 +240,17 @@ def level_feeds(failover: Failover, level: int) -> tuple[Feed, ...]:
 
 def changed_device(view: View, failover: Failover, feed: Feed) -> str:
     """Why the feed counts as silent in this Failover: its device is not the one that the snapshot names."""
-    snapshots = (f for level in failover.spec.policy.levels for f in level.feeds)
-    snapshot = next((f for f in snapshots if (f.device_name, f.outlet) == (feed.device, feed.outlet)), None)
+    snapshot = snapshot_of(failover, feed)
     device = view.devices.get(feed.device)
     if device is None:
         return f"FenceDevice {feed.device} does not exist"
     if snapshot is not None and device.metadata.uid != snapshot.device_uid:
         return f"FenceDevice {feed.device} was deleted and created again since this Failover was opened"
-    if snapshot is not None and device.spec.address != snapshot.address:
+    if snapshot is not None and normalised(device.spec.address) != normalised(snapshot.address):
         return f"FenceDevice {feed.device} is at {device.spec.address} now, {snapshot.address} when this Failover was opened"
-    return ""
+    return another(view, failover, feed)
+
+
+def unusable_feed(view: View, failover: Failover, feed: Feed) -> str:
+    """Why the feed is not cut and proves nothing: its device has changed, or nothing identifies it."""
+    return changed_device(view, failover, feed) or misidentified(view, failover, feed)

@@ -11,8 +11,10 @@ from ostkeeper.api.common import condition_of
 from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import Level
 from ostkeeper.api.phases import ORDERLY
+from ostkeeper.core.addresses import normalised
+from ostkeeper.core.devices import board_of, distrusted, identifies
 from ostkeeper.core.digest import digest
-from ostkeeper.core.identity import spellings
+from ostkeeper.core.identity import key, reported
 from ostkeeper.core.view import View
 
 DRILLED, SECOND, LOAD, ACCEPTED = "Drilled", "SecondDevice", "LoadFell", "SoleWitnessAccepted"
@@ -47,7 +49,9 @@ def _armed(view: View) -> tuple[str, ...]:
     assert pair is not None
     assert status is not None
     assigned = {a.target for a in status.assignments}
-    reasons = [p.message for p in view.problems if p.nodes or assigned.intersection(p.targets)]
+    reasons = [
+        p.message for p in view.problems if p.nodes or p.devices or p.identities or assigned.intersection(p.targets)
+    ]
     if view.policies is not True:
         reasons.append("the admission policies are not known to be in force")
     fo = view.active
@@ -141,7 +145,8 @@ def level_untrusted(view: View, node: str, level: Level) -> list[str]:
             why = f"{ready.reason}: {ready.message}" if ready else "not probed yet"
             reasons.append(f"FenceDevice {feed.device_name} is not Ready ({why})")
         reasons += _feed_faults(device, feed.outlet or "")
-        reasons += _board(view, node, device)
+        why = distrusted(view, node, device)
+        reasons += [why] if why else []
         reasons += _lies(view, node, device, feed.outlet or "")
     return reasons
 
@@ -164,34 +169,25 @@ def _lies(view: View, node: str, device: FenceDevice, outlet: str) -> list[str]:
     return []
 
 
-def _board(view: View, node: str, device: FenceDevice) -> list[str]:
-    """A BMC's system UUID must be the one that the agent reads from its own board."""
-    if device.spec.has_outlets:
-        return []
-    said = device.status.system_uuid if device.status else ""
-    report = view.report(node)
-    board = report.system_uuid if report else ""
-    if not said or not board:
-        return [f"BMC {device.name} has not told its system UUID yet"] if not said else []
-    if board.replace("-", "").lower() in spellings(said):
-        return []
-    return [f"BMC {device.name} belongs to board {said}, {node} runs on {board}: the feeds are swapped"]
-
-
 def fingerprint(view: View, node: str, level: Level) -> str:
     """What a drill proved: these feeds, on these devices at these addresses, of this board. A change voids it."""
     parts = []
     for feed in level.feeds:
         device = view.devices.get(feed.device_name)
         uid, address = (device.metadata.uid, device.spec.address) if device else ("", "")
-        parts.append([feed.device_name, feed.outlet or "", uid, address])
-    status = view.status
-    board = next((b.system_uuid for b in status.boards if b.node == node), "") if status else ""
-    return fingerprint_of(node, level.name, parts, board)
+        identity = reported(device) if device else ""
+        identity = identity if identifies(view, identity) else ""
+        parts.append(mark_of(feed.device_name, feed.outlet or "", uid, address, identity))
+    return fingerprint_of(node, level.name, parts, board_of(view, node))
+
+
+def mark_of(device: str, outlet: str, uid: str, address: str, identity: str) -> list[str]:
+    """One feed in a fingerprint: spellings of its address and identity make no difference, another device does."""
+    return [device, outlet, uid, normalised(address), key(identity) if identity else ""]
 
 
 def fingerprint_of(node: str, level: str, feeds: list[list[str]], board: str) -> str:
-    """The same of what a Failover took a snapshot of: device, outlet, UID and address of each feed."""
+    """The same of what a Failover took a snapshot of: `mark_of` each feed."""
     return _fingerprint(node, level, tuple(tuple(feed) for feed in feeds), board)
 
 

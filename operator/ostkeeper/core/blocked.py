@@ -10,7 +10,7 @@ from typing import Any
 from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import Approval, Certificate, Failover
 from ostkeeper.core import fencing, waiting
-from ostkeeper.core.able import changed_device, claimed, level_feeds, partner_unable, unanswered
+from ostkeeper.core.able import claimed, level_feeds, partner_unable, unanswered, unusable_feed
 from ostkeeper.core.campaign import FIRST_RETRY, Campaign
 from ostkeeper.core.ending import abort, aborting, dismissal, returned, valid_answer, why_aborting
 from ostkeeper.core.events import Effect, ReadPower
@@ -137,7 +137,7 @@ def _poll(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
         view.wake_by(c.poll_at if now < c.poll_at else now + POLL_INTERVAL)
         return []
     feeds = sorted({f for level in range(len(fo.spec.policy.levels)) for f in level_feeds(fo, level)})
-    usable = [f for f in feeds if not changed_device(view, fo, f)]
+    usable = [f for f in feeds if not unusable_feed(view, fo, f)]
     if not usable:
         return []  # an edit of a device is an event
     c.poll_at = now + POLL_INTERVAL
@@ -168,7 +168,7 @@ def _due(view: View, fo: Failover, c: Campaign, level: int, now: float) -> bool:
     if fo.spec.policy.levels[level].name in fo.status.refuted:
         return False
     feeds = level_feeds(fo, level)
-    states = [PowerState.UNKNOWN if changed_device(view, fo, f) else c.poll.get(f, PowerState.UNKNOWN) for f in feeds]
+    states = [PowerState.UNKNOWN if unusable_feed(view, fo, f) else c.poll.get(f, PowerState.UNKNOWN) for f in feeds]
     if PowerState.UNKNOWN in states:
         return False
     last = c.tried.get(level)

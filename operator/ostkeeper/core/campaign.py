@@ -67,6 +67,8 @@ class Rounds:
     pending: dict[int, Feed] = field(default_factory=dict)
     got: dict[Feed, PowerReading] = field(default_factory=dict)
     boots: dict[Feed, str] = field(default_factory=dict)
+    identities: dict[Feed, str] = field(default_factory=dict)
+    """Who answered in the rounds that count."""
     bad_since: dict[Feed, float] = field(default_factory=dict)
     read_off: bool = False
     """Whether a round read OFF on every feed, whether it counted or not."""
@@ -93,7 +95,7 @@ class Rounds:
         """All that was read so far proves nothing: something moved since."""
         self.count = 0
         self.not_before = not_before
-        self.boots = {}
+        self.boots, self.identities = {}, {}
 
     def take(self, op: int, reading: PowerReading, now: float) -> None:
         """A reading came in. Late answers to earlier questions are nobody's."""
@@ -137,15 +139,16 @@ class Rounds:
         self.read_off = self.read_off or all(r.state is PowerState.OFF for r in self.got.values())
         off = all(self._off(feed, reading) for feed, reading in self.got.items())
         boots = {feed: reading.boot for feed, reading in self.got.items()}
+        identities = {feed: reading.identity for feed, reading in self.got.items()}
         if not off:
             self.count = 0
-            self.boots = {}
-        elif self.count and boots != self.boots:
+            self.boots, self.identities = {}, {}
+        elif self.count and (boots, identities) != (self.boots, self.identities):
             self.count = 1
-            self.boots = boots
+            self.boots, self.identities = boots, identities
         else:
             self.count += 1
-            self.boots = boots
+            self.boots, self.identities = boots, identities
 
 
 @dataclass(slots=True)
@@ -188,6 +191,8 @@ class Campaign:
     """One level is tried again from Blocked; after it Blocked is entered again."""
     on_ops: dict[int, Feed] = field(default_factory=dict)
     on_done: set[Feed] = field(default_factory=set)
+    on_refused: dict[Feed, str] = field(default_factory=dict)
+    """Why an on was not sent to the feed's device: another one answers."""
     on_at: float = -math.inf
     """When power was last ordered on."""
     on_began: float = math.inf

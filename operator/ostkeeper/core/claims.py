@@ -7,20 +7,27 @@ of the targets and servers that it names nothing is granted or shot. Not here: w
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
+from ostkeeper.api.common import Resource
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.fencedevice import FenceDevice
+from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import FeedRef, OSSPair
 from ostkeeper.api.ost import OST
+from ostkeeper.core.addresses import normalised
 from ostkeeper.core.events import Problem
+from ostkeeper.core.identity import key as identity_key
+from ostkeeper.core.identity import reported, usable
 
 GLOBAL_NAMES = ("/dev/disk/by-id/", "/dev/disk/by-uuid/", "/dev/disk/by-partuuid/")
 """Device paths that mean the same disk on every server. Others (mapper, loop, pool names) mean it within a pair only."""
 
 
-def find_problems(pairs: Iterable[OSSPair], osts: Iterable[OST], devices: Iterable[FenceDevice]) -> tuple[Problem, ...]:
+def find_problems(
+    pairs: Iterable[OSSPair], osts: Iterable[OST], devices: Iterable[FenceDevice], osses: Iterable[OSS] = ()
+) -> tuple[Problem, ...]:
     """All problems between these objects, in the order of the objects' keys: the same input gives the same output."""
     by_pair = {pair.key: pair for pair in sorted(pairs, key=lambda pair: pair.key)}
     all_osts = sorted(osts, key=lambda ost: ost.key)
@@ -28,6 +35,7 @@ def find_problems(pairs: Iterable[OSSPair], osts: Iterable[OST], devices: Iterab
     targets: dict[str, list[str]] = defaultdict(list)
     for ost in all_osts:
         targets[pair_key(ost)].append(ost.target)
+    boards = _boards(by_pair, osses)
     return (
         *_homes(by_pair, all_osts),
         *_disks(all_osts),
@@ -35,6 +43,8 @@ def find_problems(pairs: Iterable[OSSPair], osts: Iterable[OST], devices: Iterab
         *_feeds(by_pair, by_device),
         *_shared_feeds(by_pair, by_device, targets),
         *_shared_addresses(by_pair, by_device),
+        *_duplicate_boards(boards),
+        *_shared_identities(by_pair, by_device, boards),
         *_shared_servers(by_pair, targets),
     )
 
@@ -150,16 +160,20 @@ def _shared_feeds(
 ) -> Iterator[Problem]:
     """One outlet, or one BMC, that feeds two servers: whoever shoots one hits both.
 
-    Devices are told apart by address: two FenceDevices may stand for one PDU.
+    Two FenceDevices may stand for one device: they are told apart by address, PDUs by the identity that they report as well.
+    Two BMCs that report one identity are `_shared_identities`: an off by either is sent to the pinned board only.
     """
     users: dict[tuple[str, str], dict[str, tuple[OSSPair, str]]] = defaultdict(dict)
     for pair, server, field, feed in _each_feed(pairs):
         key = device_key(pair, feed)
-        users[_identity(devices.get(key), key), feed.outlet or ""].setdefault(server, (pair, field))
+        for one in _names_of(devices.get(key), key):
+            users[one, feed.outlet or ""].setdefault(server, (pair, field))
+    told: set[tuple[str, str]] = set()
     for (_, outlet), servers in users.items():
         for server, (pair, field) in servers.items():
             others = [f"{name} of {other.key}" for name, (other, _) in servers.items() if name != server]
-            if others:
+            if others and (pair.key, field) not in told:
+                told.add((pair.key, field))
                 what = f"outlet {outlet}" if outlet else "this BMC"
                 said = (
                     f"{field}: {what} feeds {', '.join(others)} as well as {server}; a shot at one would hit the other"
@@ -168,24 +182,96 @@ def _shared_feeds(
                 yield Problem("OSSPair", pair.key, "FeedFeedsTwoServers", said, tuple(targets.get(pair.key, ())), nodes)
 
 
-def _identity(device: FenceDevice | None, key: str) -> str:
-    return device.spec.address.lower() if device and not device.spec.fence_agent else key
+def _names_of(device: FenceDevice | None, key: str) -> tuple[str, ...]:
+    """What a device of an outlet is recognised by: its address, and for a PDU the identity that it reports."""
+    if device is None or device.spec.fence_agent:
+        return (key,)
+    identity = _identity(device) if device.spec.has_outlets else ""
+    return (normalised(device.spec.address), identity) if identity else (normalised(device.spec.address),)
 
 
-def _shared_addresses(pairs: Mapping[str, OSSPair], devices: Mapping[str, FenceDevice]) -> Iterator[Problem]:
+def _identity(device: FenceDevice) -> str:
+    """The usable identity that a device reports, in one spelling; empty: it reports none."""
+    identity = reported(device)
+    return identity_key(identity) if usable(identity) else ""
+
+
+def _fed(pairs: Mapping[str, OSSPair]) -> Mapping[str, list[str]]:
+    """The servers that each FenceDevice feeds, by its key."""
     fed: dict[str, list[str]] = defaultdict(list)
     for pair, server, _, feed in _each_feed(pairs):
         if server not in fed[device_key(pair, feed)]:
             fed[device_key(pair, feed)].append(server)
+    return fed
+
+
+def _shared_addresses(pairs: Mapping[str, OSSPair], devices: Mapping[str, FenceDevice]) -> Iterator[Problem]:
+    fed = _fed(pairs)
     by_address: dict[str, list[FenceDevice]] = defaultdict(list)
     for device in devices.values():
         if not device.spec.fence_agent:
-            by_address[device.spec.address.lower()].append(device)
+            by_address[normalised(device.spec.address)].append(device)
     for address, claimants in by_address.items():
         for place, device in enumerate(claimants if len(claimants) > 1 else ()):
             other = claimants[0 if place else 1]
             said = f"spec: {address} is the address of FenceDevice {other.key}, too; one device is declared once"
             yield Problem("FenceDevice", device.key, "SharedAddress", said, nodes=tuple(fed.get(device.key, ())))
+
+
+# --- what devices and boards report of themselves
+
+
+def _boards(pairs: Mapping[str, OSSPair], osses: Iterable[OSS]) -> Mapping[str, str]:
+    """By server: its board's system UUID in one spelling, pinned or reported. Placeholders are left out."""
+    found: dict[str, str] = {}
+    for pair in pairs.values():
+        for board in pair.status.boards if pair.status else ():
+            found[board.node] = board.system_uuid
+    for oss in osses:
+        if oss.status is not None and oss.status.system_uuid:
+            found.setdefault(oss.name, oss.status.system_uuid)
+    return {node: identity_key(uuid) for node, uuid in found.items() if usable(uuid)}
+
+
+def _duplicate_boards(boards: Mapping[str, str]) -> Iterator[Problem]:
+    """One system UUID on several boards: it identifies none of them, nor their BMCs."""
+    by_uuid: dict[str, list[str]] = defaultdict(list)
+    for node in sorted(boards):
+        by_uuid[boards[node]].append(node)
+    for uuid, nodes in by_uuid.items():
+        for node in nodes if len(nodes) > 1 else ():
+            others = ", ".join(other for other in nodes if other != node)
+            said = (
+                f"status.systemUUID: {others} has a board of the same system UUID as {node}: it identifies neither, and no "
+                f"BMC with it is used; set another with the vendor's tool"
+            )
+            yield Problem("OSS", node, "DuplicateIdentity", said, identities=(uuid,))
+
+
+def _shared_identities(
+    pairs: Mapping[str, OSSPair], devices: Mapping[str, FenceDevice], boards: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Objects whose devices report one identity: one device that is declared twice, or an address that leads elsewhere.
+
+    A BMC that reports the board of the one server that it feeds stays in use beside objects that feed other servers.
+    """
+    fed, shared = _fed(pairs), {uuid for uuid, count in Counter(boards.values()).items() if count > 1}
+    by_identity: dict[str, list[FenceDevice]] = defaultdict(list)
+    for device in devices.values():
+        identity = _identity(device)
+        if identity and identity not in shared:
+            by_identity[identity].append(device)
+    for identity, claimants in by_identity.items():
+        own = [d.key for d in claimants if [boards.get(server) for server in fed.get(d.key, ())] == [identity]]
+        for device in claimants if len(claimants) > 1 else ():
+            others = [d.key for d in claimants if d is not device]
+            if device.key in own and len(own) == 1:
+                continue
+            said = (
+                f"status.identity: FenceDevice {', '.join(others)} reports {reported(device)}, too: one device is declared "
+                f"twice, or one of the addresses leads to another device; correct spec"
+            )
+            yield Problem("FenceDevice", device.key, "SharedAddress", said, devices=(device.key,))
 
 
 # --- servers
@@ -203,3 +289,17 @@ def _shared_servers(pairs: Mapping[str, OSSPair], targets: Mapping[str, list[str
             yield Problem(
                 "OSSPair", pair.key, "ServerInTwoPairs", said, tuple(targets.get(pair.key, ())), nodes=(server,)
             )
+
+
+def stamp(found: Resource) -> tuple[object, ...]:
+    """What `find_problems` looks at in one object: while it stays the same, the problems do."""
+    match found:
+        case FenceDevice():
+            told: object = reported(found)
+        case OSS():
+            told = found.status.system_uuid if found.status else ""
+        case OSSPair():
+            told = found.status.boards if found.status else ()
+        case _:
+            told = ""
+    return (found.metadata.uid, found.metadata.generation, told)

@@ -14,9 +14,10 @@ from ostkeeper.api.common import seconds
 from ostkeeper.api.failover import DrillProgress, Failover, FailoverStatus
 from ostkeeper.api.osspair import Wiring
 from ostkeeper.core import drilllooks
-from ostkeeper.core.able import SHOT_DEADLINE, changed_device, claimed, level_feeds
-from ostkeeper.core.armed import fingerprint_of
+from ostkeeper.core.able import SHOT_DEADLINE, changed_device, claimed, level_feeds, unusable_feed
+from ostkeeper.core.armed import fingerprint_of, mark_of
 from ostkeeper.core.campaign import Campaign, Rounds, Shot
+from ostkeeper.core.devices import board_of, expected
 from ostkeeper.core.ending import ON_PATIENCE
 from ostkeeper.core.events import CutPower, Effect, PowerOn, ReadPower
 from ostkeeper.core.fencing import READ_MAX_AGE, UNSENT_TRIES, load_of, request_timeout, shots_of
@@ -94,8 +95,10 @@ def draft_of(view: View, now: float) -> Failover:
 def result(view: View, fo: Failover) -> tuple[Wiring, ...]:
     """What the pair remembers of an ended drill."""
     assert view.status is not None
-    board = next((b.system_uuid for b in view.status.boards if b.node == fo.spec.node), "")
-    feeds = [[f.device_name, f.outlet, f.device_uid, f.address] for f in fo.spec.policy.levels[0].feeds]
+    board = board_of(view, fo.spec.node)
+    feeds = [
+        mark_of(f.device_name, f.outlet, f.device_uid, f.address, f.identity) for f in fo.spec.policy.levels[0].feeds
+    ]
     entry = Wiring(
         node=fo.spec.node,
         level=fo.spec.drill_level,
@@ -134,6 +137,7 @@ def advance(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     if c.level != progress.step:
         c.begin_level(progress.step)
         c.on_done, c.on_ops, c.phase_since, c.on_began = set(), {}, now, math.inf
+        c.on_refused = {}
         c.before, c.loads, c.looked = None, {}, False
     view.wake_by(now + 0.1)
     if progress.back_on:
@@ -220,7 +224,7 @@ def _as_expected(view: View, fo: Failover, c: Campaign, progress: DrillProgress,
 def _shoot(
     view: View, fo: Failover, c: Campaign, progress: DrillProgress, feeds: tuple[Feed, ...], now: float
 ) -> list[Effect]:
-    why = next((why for why in (changed_device(view, fo, f) for f in feeds) if why), "") or claimed(view, fo.spec.node)
+    why = next((why for f in feeds if (why := unusable_feed(view, fo, f))), "") or claimed(view, fo.spec.node)
     if view.held_by(fo.spec.node):
         why = f"{fo.spec.node} was given a target meanwhile"
     partner = verdict_of(view, fo.spec.partner, now)
@@ -240,7 +244,8 @@ def _shoot(
     for feed in feeds:
         op = view.next_op()
         c.shots[feed] = Shot(op)
-        effects.append(CutPower(op, feed, deadline, f"{fo.name}: drill of {fo.spec.node}"))
+        why = f"{fo.name}: drill of {fo.spec.node}"
+        effects.append(CutPower(op, feed, deadline, why, expected(view, fo, feed).identity))
     return effects
 
 
@@ -259,7 +264,7 @@ def _back_on(
     status = fo.status
     assert status is not None
     left = [f for f in feeds if f not in c.on_done]
-    changed = [f for f in left if changed_device(view, fo, f)]
+    changed = [f for f in left if f in c.on_refused or changed_device(view, fo, f)]
     effects: list[Effect] = []
     over = now - c.on_began > ON_PATIENCE or left == changed or view.board_refusal(fo.spec.node)
     if left and over and not c.on_ops:
@@ -270,7 +275,8 @@ def _back_on(
             for feed in (f for f in left if f not in changed):
                 op = view.next_op()
                 c.on_ops[op] = feed
-                effects.append(PowerOn(op, feed, now + request_timeout(view, feed), f"{fo.name}: on again"))
+                until, identity = now + request_timeout(view, feed), expected(view, fo, feed).identity
+                effects.append(PowerOn(op, feed, until, f"{fo.name}: on again", identity))
         return effects
     if view.busy:
         return []

@@ -10,8 +10,9 @@ from ostkeeper.api.osspair import Level
 from ostkeeper.core.able import level_feeds, released
 from ostkeeper.core.armed import level_drilled
 from ostkeeper.core.campaign import Campaign
+from ostkeeper.core.devices import identifies
 from ostkeeper.core.events import Effect, ReadPower
-from ostkeeper.core.identity import spellings
+from ostkeeper.core.identity import GUID, matches, reported
 from ostkeeper.core.power import Feed
 from ostkeeper.core.view import View
 
@@ -53,9 +54,9 @@ def _unknown(view: View, node: str, partner: str, level: Level) -> list[str]:
 def _own_board(view: View, node: str, name: str) -> bool:
     """Whether a BMC tells the board that the server's agent reads."""
     device, report = view.devices.get(name), view.report(node)
-    said = device.status.system_uuid if device is not None and device.status else ""
+    said = reported(device) if device is not None else ""
     board = report.system_uuid if report else ""
-    return bool(said and board) and board.replace("-", "").lower() in spellings(said)
+    return bool(said and board) and identifies(view, board) and matches(GUID + board, said)
 
 
 # --- loads, in a step that cuts one feed

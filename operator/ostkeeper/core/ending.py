@@ -14,6 +14,7 @@ from ostkeeper.api.osspair import Assignment
 from ostkeeper.core import fencing, waiting
 from ostkeeper.core.able import SHOT_DEADLINE, changed_device, desired, unanswered
 from ostkeeper.core.campaign import Campaign
+from ostkeeper.core.devices import expected
 from ostkeeper.core.events import Effect, PowerOn
 from ostkeeper.core.power import Feed
 from ostkeeper.core.view import View
@@ -125,7 +126,8 @@ def still_off(view: View, fo: Failover, c: Campaign) -> str:
     shots = fo.status.shots if fo.status else ()
     feeds = [Feed(s.device_name, s.outlet) for s in shots]
     left = [str(f) for f in feeds if f not in c.on_done and not view.board_refusal(fo.spec.node)]
-    return f"; {', '.join(left)} did not take the order on and may be off: look at it" if left else ""
+    why = "".join(f" ({c.on_refused[f]})" for f in feeds if str(f) in left and f in c.on_refused)
+    return f"; {', '.join(left)} did not take the order on and may be off{why}: look at it" if left else ""
 
 
 def power_on(view: View, fo: Failover, c: Campaign, now: float, effects: list[Effect]) -> bool:
@@ -150,9 +152,8 @@ def power_on(view: View, fo: Failover, c: Campaign, now: float, effects: list[Ef
     for feed in left:
         op = view.next_op()
         c.on_ops[op] = feed
-        effects.append(
-            PowerOn(op, feed, now + fencing.request_timeout(view, feed), f"{fo.name}: {fo.spec.node} on again")
-        )
+        until, identity = now + fencing.request_timeout(view, feed), expected(view, fo, feed).identity
+        effects.append(PowerOn(op, feed, until, f"{fo.name}: {fo.spec.node} on again", identity))
     return False
 
 

@@ -81,6 +81,10 @@ class Problem:
     """Servers that are not shot."""
     newcomer: bool = False
     """Of two OSTs with one identity: the other one is in service, and this one gets nothing."""
+    devices: tuple[str, ...] = ()
+    """Keys of FenceDevices that are not used: no feed of theirs proves anything, none is switched."""
+    identities: tuple[str, ...] = ()
+    """Identities (`identity.key`) that count as none: several boards report them."""
 
 
 @dataclass(frozen=True, slots=True)

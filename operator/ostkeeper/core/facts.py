@@ -102,6 +102,8 @@ class OffOrder:
     """When the quorum read began that it rests on; negative: there was none."""
     partner_fenced: bool
     """The partner was fenced and has not been seen alive in a later boot."""
+    identity: str = ""
+    """The identity of the device to which alone it is sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from ostkeeper.core.able import (
 from ostkeeper.core.acts import OVERDUE
 from ostkeeper.core.blocked import blocked
 from ostkeeper.core.campaign import Campaign
+from ostkeeper.core.devices import said_of_levels
 from ostkeeper.core.ending import (
     DISMISSED,
     RETURNED,
@@ -154,6 +155,12 @@ def _renew_question(view: View, fo: Failover, c: Campaign, now: float) -> list[E
     approval = fo.spec.approval
     lapsed = approval is not None and approval.evidence == status.evidence and valid_answer(view, fo, now) is None
     if not lapsed and evidence_digest(current, status.asked) == status.evidence:
+        levels = said_of_levels(view, fo)
+        if levels and levels not in status.message:
+            message = (
+                f"{fo.spec.node} is {current.verdict}: {current.sentence}; {levels}. Failover, Restart or Dismiss?"
+            )
+            return write_failover(view, fo, message, phase="AwaitingApproval")
         if approval is not None and approval.evidence == status.evidence:
             view.wake_by(now + 1.0)
         return []

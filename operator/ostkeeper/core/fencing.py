@@ -25,9 +25,11 @@ from ostkeeper.core.able import (
     partner_fenced,
     partner_unable,
     unanswered,
+    unusable_feed,
     what_is_left,
 )
 from ostkeeper.core.campaign import Campaign, Load, Rounds, Shot
+from ostkeeper.core.devices import expected
 from ostkeeper.core.digest import certificate_digest
 from ostkeeper.core.events import CutPower, Effect, ReadPower
 from ostkeeper.core.marks import disk_proof, with_hazards
@@ -60,7 +62,7 @@ def shoot(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     assert status is not None
     assert view.status is not None
     feeds = level_feeds(fo, status.level)
-    unusable = [reason for reason in (changed_device(view, fo, feed) for feed in feeds) if reason]
+    unusable = list(dict.fromkeys(reason for feed in feeds if (reason := unusable_feed(view, fo, feed))))
     if unusable:
         return next_level(view, fo, c, "; ".join(unusable), now)
     ready_at = view.led_at + SHOT_DEADLINE
@@ -75,7 +77,7 @@ def shoot(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
     for feed in feeds:
         op = view.next_op()
         c.shots[feed] = Shot(op)
-        effects.append(CutPower(op, feed, deadline, why))
+        effects.append(CutPower(op, feed, deadline, why, expected(view, fo, feed).identity))
     return effects
 
 
@@ -342,6 +344,7 @@ def feed_proofs(feeds: tuple[Feed, ...], rounds: Rounds) -> tuple[FeedProof, ...
             state="PoweredOff",
             reads=rounds.count,
             boot=rounds.boots.get(feed, ""),
+            identity=rounds.identities.get(feed, "")[:128],
         )
         for feed in feeds
     )

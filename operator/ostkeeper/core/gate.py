@@ -70,7 +70,8 @@ def _off(view: View, effect: CutPower, now: float) -> None:
     helps = alone and failover is not None and failover.status is not None and failover.status.answer != "Restart"
     fenced = helps and failover is not None and partner_fenced(view, failover.spec.partner)
     read_began = c.read_began if c is not None else -1.0
-    invariants.check(OffOrder(view.status, failover, effect.feed, now, effect.deadline, read_began, fenced))
+    order = OffOrder(view.status, failover, effect.feed, now, effect.deadline, read_began, fenced, effect.identity)
+    invariants.check(order)
 
 
 def _on(view: View, effect: PowerOn, now: float) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ostkeeper.api.common import Resource
 from ostkeeper.api.failover import Failover
 from ostkeeper.api.osspair import OSSPair
-from ostkeeper.core import failoverrules, hostrules, pairrules
+from ostkeeper.core import failoverrules, hostrules, identityrules, pairrules
 from ostkeeper.core.facts import (
     CertificateWrite,
     Creation,
@@ -117,6 +117,9 @@ CERTIFICATE = (
     Invariant("rounds-missing", "the rounds were counted by this very leader", failoverrules.rounds_missing),
     Invariant("before-settle", "no certificate that moves anything before settle", failoverrules.before_settle),
     Invariant(
+        "proven-by-another", "each proof is of the device that is pinned for its feed", identityrules.proven_by_another
+    ),
+    Invariant(
         "disk-left-out",
         "every held disk that the partner reads was read after the last off, and one at least",
         failoverrules.disk_left_out,
@@ -132,6 +135,7 @@ OFF = (
         "no server is fenced while its partner has not been seen alive in a boot after its own fencing",
         failoverrules.both_down,
     ),
+    Invariant("off-to-another", "an off is sent to the pinned device only", identityrules.off_to_another),
     Invariant("shot-not-written", "every off is written before it is done", failoverrules.shot_not_written),
 )
 ON = (

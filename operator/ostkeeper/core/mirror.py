@@ -170,8 +170,9 @@ def _stalled(view: View, epoch: int, osts: list[Said], missing: dict[str, str], 
         later = held_up(view, fo, now) if fo.phase == "AwaitingApproval" else []
         after = f"; to be asked after this: {'; '.join(later)}" if later else ""
         found.append((fo.phase, f"{fo.name}: {fo.status.message if fo.status else ''}{after}"))
-    if view.problems:
-        found.append((view.problems[0].reason, "; ".join(dict.fromkeys(p.message for p in view.problems))))
+    blocking = [p for p in view.problems if not (p.devices or p.identities)]
+    if blocking:
+        found.append((blocking[0].reason, "; ".join(dict.fromkeys(p.message for p in blocking))))
     if view.refused:
         found.append(("Refused", f"the API server refused what the operator wrote: {view.refused}"))
     boards = [r for r in (view.board_refusal(n) for n in view.servers) if r]

@@ -24,8 +24,11 @@ from ostkeeper.api.osspair import Noted
 from ostkeeper.core import budget
 from ostkeeper.core.able import claimed, foreign, not_unasked, released, said_to_a_person
 from ostkeeper.core.acts import OPENS, OVERDUE
+from ostkeeper.core.addresses import normalised
 from ostkeeper.core.armed import armed, armed_to_fence, level_drilled, wiring_trusted
+from ostkeeper.core.devices import identifies
 from ostkeeper.core.events import Effect
+from ostkeeper.core.identity import reported
 from ostkeeper.core.verdict import Life, Verdict, evidence_digest, evidence_of, verdict_of
 from ostkeeper.core.view import View
 from ostkeeper.core.writes import write_failover, write_pair
@@ -197,9 +200,15 @@ def snapshot(view: View, node: str, *, now_armed: bool) -> PolicySnapshot:
             device = view.devices.get(feed.device_name)
             seen: dict[str, Any] = {"device_name": feed.device_name, "outlet": feed.outlet or ""}
             if device is not None:
-                seen |= {"device_uid": device.metadata.uid, "address": device.spec.address, "load": device.spec.load}
-                seen["watts"] = _watts(device, feed.outlet or "")
-            feeds.append(FeedSnapshot(**seen))
+                identity = reported(device)
+                seen |= {
+                    "device_uid": device.metadata.uid,
+                    "address": normalised(device.spec.address),
+                    "load": device.spec.load,
+                    "watts": _watts(device, feed.outlet or ""),
+                    "identity": identity if identifies(view, identity) else "",
+                }
+            feeds.append(FeedSnapshot(**seen, accepted=feed.device_name in policy.accept_unidentified))
         drilled = level_drilled(view, node, level)
         levels.append(LevelSnapshot(name=level.name, drilled=drilled, feeds=tuple(feeds)))
     return PolicySnapshot(

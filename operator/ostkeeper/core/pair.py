@@ -17,6 +17,7 @@ from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
 from ostkeeper.core import gate
 from ostkeeper.core.campaign import Campaign
+from ostkeeper.core.devices import WRONG, beside, judged
 from ostkeeper.core.events import (
     NODE,
     Acked,
@@ -325,24 +326,28 @@ class PairMachine:
             feed = c.on_ops.pop(event.op, None)
             if feed is not None and event.ok:
                 c.on_done.add(feed)
+            elif feed is not None and event.detail.startswith(WRONG):
+                c.on_refused[feed] = event.detail
 
     def _power(self, event: PowerRead, now: float) -> None:
-        state = event.reading.state
+        view = self.view
         for c in self._campaigns():
+            failover = view.failovers.get(c.name)
+            reading = judged(view, failover, event.feed, event.reading)
             if c.rounds is not None:
-                c.rounds.take(event.op, event.reading, now)
+                c.rounds.take(event.op, reading, now)
             if event.op in c.bystander_ops:
                 feed = c.bystander_ops.pop(event.op)
-                c.bystanders[feed] = state
-                if state is PowerState.ON:
+                c.bystanders[feed] = beside(view, failover, feed, event.reading)
+                if c.bystanders[feed] is PowerState.ON:
                     c.bystander_on_since = min(c.bystander_on_since, event.reading.began)
                 else:
                     c.bystander_on_since = math.inf
             if event.op in c.poll_ops:
                 feed = c.poll_ops.pop(event.op)
-                c.poll[feed] = state
-                c.poll_base.setdefault(feed, state)
-                if event.reading.watts is not None:
+                c.poll[feed] = reading.state
+                c.poll_base.setdefault(feed, reading.state)
+                if event.reading.watts is not None and reading.reason != WRONG:
                     c.loads[feed] = event.reading.watts
 
 

@@ -21,6 +21,11 @@ class Feed:
     device: str
     outlet: str = ""
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """Device and outlet."""
+        return self.device, self.outlet
+
     def __str__(self) -> str:
         return f"{self.device}/{self.outlet}" if self.outlet else self.device
 

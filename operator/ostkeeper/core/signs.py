@@ -76,7 +76,7 @@ def _told_by(device: FenceDevice) -> object:
         return None
     ready = condition_of(status.conditions, "Ready")
     why_not = None if ready is None else "" if ready.status == "True" else f"{ready.reason}: {ready.message}"
-    return status.system_uuid, why_not, [(reading.outlet, reading.state) for reading in status.feeds]
+    return status.system_uuid, status.identity, why_not, [(reading.outlet, reading.state) for reading in status.feeds]
 
 
 def _shown(oss: OSS) -> object:

@@ -12,7 +12,7 @@ from ostkeeper.api.fencedevice import FeedReading, FenceDevice, FenceDeviceStatu
 from ostkeeper.api.oss import OSS, OSSSpec, PairRef
 from ostkeeper.api.osspair import AdoptedWarrant, Assignment, Board, OSSPair, OSSPairStatus, Warrant, Wiring
 from ostkeeper.api.ost import OST
-from ostkeeper.core.armed import fingerprint_of
+from ostkeeper.core.armed import fingerprint_of, mark_of
 from ostkeeper.core.power import PowerState
 from ostkeeper.sim.agents import CLUSTER
 
@@ -84,6 +84,7 @@ def _trusted(world: World, device: FenceDevice) -> FenceDevice:
     status = FenceDeviceStatus(
         observed_generation=1,
         system_uuid=world.devices.board(device.name) if device.spec.ipmi else "",
+        identity=world.devices.identity(device.name),
         samples=samples,
         succeeded=samples,
         latency_milliseconds=LATENCY_MS,
@@ -120,7 +121,8 @@ def _wiring(world: World, pair: OSSPair) -> tuple[Wiring, ...]:
             for feed in level.feeds:
                 device = world.store.find(FenceDevice, f"{pair.metadata.namespace}/{feed.device_name}")
                 uid, address = (device.metadata.uid, device.spec.address) if device else ("", "")
-                feeds.append([feed.device_name, feed.outlet or "", uid, address])
+                identity = world.devices.identity(feed.device_name)
+                feeds.append(mark_of(feed.device_name, feed.outlet or "", uid, address, identity))
             mark = fingerprint_of(server, level.name, feeds, world.hosts[server].board)
             found.append(Wiring(node=server, level=level.name, id="at-install", proven=True, fingerprint=mark))
     return tuple(found)

@@ -63,6 +63,14 @@ def on_is_off(right: Any) -> Any:
     return take
 
 
+def whoever_answers(_: Any) -> Any:
+    return lambda view, failover, feed, reading: reading
+
+
+def whoever_answers_beside(_: Any) -> Any:
+    return lambda view, failover, feed, reading: reading.state
+
+
 def straight_to_fencing(_: Any) -> Any:
     def holding(view: Any, fo: Any, c: Any, now: float) -> Any:
         shots = fencing.shots_of(fo, fo.status, 0)

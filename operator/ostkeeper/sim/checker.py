@@ -108,6 +108,10 @@ class Checker:
         if self.orders is not None:
             self.orders.lost_power(feed, server)
 
+    def misled(self, feed: Feed, server: str) -> None:
+        """A server has no power any more by an off to a device that is not the declared one."""
+        self.broken("a server that no decision named is shot", f"{server}: {feed} leads to another device")
+
     def ordered(self, who: str, feed: Feed, on: bool) -> None:
         """An order has ended, for the operator that sent it."""
         if self.proofs is not None:

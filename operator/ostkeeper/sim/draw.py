@@ -60,6 +60,11 @@ WEIGHTS: dict[str, int] = {
     "device-reboots": 3,
     "device-reboots-on": 4,
     "cords-swapped": 2,
+    "bmc-misled": 4,
+    "pdu-replaced": 3,
+    "declared-twice": 2,
+    "boards-alike": 1,
+    "boards-unset": 1,
     "operator-dies": 3,
     "operator-pauses": 4,
     "operator-restarts": 2,
@@ -92,12 +97,15 @@ FREEZING = frozenset(
         "edit", "retire", "etcd-restored", "etcd-restored-raised", "drill", "umounts-hang", "answers", "host-other-board",
         "disk-errors",
         *THIRD_HOSTS,
+        "boards-alike", "boards-unset",
     }
 )  # fmt: skip
 """What keeps a server that has power from writing to what it holds, now or soon: not beside a liar."""
 RESTORING = frozenset({"etcd-restored", "etcd-restored-raised"})
 FORGETTING = frozenset({"agent-forgets", "agent-corrupt", "host-other-board"})
 """Not beside etcd restored: then nobody would know of the higher epoch."""
+BOARDS = frozenset({"boards-alike", "boards-unset", "host-other-board"})
+"""What changes the system UUID of a board: one of these at a time."""
 FROZEN = frozenset(
     {"host-hangs", "host-panics", "disks-stall", "disks-lost", "disk-gone", "disk-errors", "mounts-slow", "mounts-hang"}
 )
@@ -198,6 +206,8 @@ def sole_liar(kind: str, beside: Iterable[str], config: Config) -> bool:
 def _excludes(kind: str, other: str) -> bool:
     if kind in BLINDING:
         return other in FREEZING or other in BLINDING
+    if kind in BOARDS and other in BOARDS:
+        return True
     if kind in ("hand-mount", "e2fsck", *THIRD_HOSTS):
         return other in FROZEN
     return kind in RESTORING and (other in FORGETTING or other in RESTORING)
@@ -207,6 +217,10 @@ def _possible(kind: str, config: Config) -> bool:
     """Whether there is anything to which it could happen, and whether it is inside of the fault model here."""
     if kind == "cords-swapped":
         return "pdus" in config.levels and not config.settings.drilled and config.wiring == "Drilled"
+    if kind == "bmc-misled":
+        return "bmc" in config.levels
+    if kind in ("pdu-replaced", "declared-twice"):
+        return "pdus" in config.levels
     if kind == "device-lying":
         return config.settings.adopted
     return "pdus" in config.levels if kind in ("device-reboots-on", "device-meter-lags") else True
@@ -272,6 +286,12 @@ def _two_servers(random: Random, config: Config) -> tuple[str, ...]:
     return servers_of(config)[:2]
 
 
+def _misled(random: Random, config: Config) -> tuple[str, ...]:
+    """The BMC of one server leads to another's; mostly its partner's."""
+    one, other = random.sample(servers_of(config)[:2] if random.random() < 0.7 else servers_of(config), 2)
+    return f"bmc-{one}", other
+
+
 def _edit(random: Random, config: Config) -> tuple[str, ...]:
     index = random.randrange(config.pairs * config.targets)
     return (
@@ -312,6 +332,11 @@ _SPECIAL: dict[str, Callable[[Random, Config], tuple[str, ...]]] = {
     "cut-one-way": _cut,
     "cords-swapped": _two_servers,
     "disk-gone": _disk_gone,
+    "boards-alike": _two_servers,
+    "boards-unset": _two_servers,
+    "bmc-misled": _misled,
+    "declared-twice": lambda random, _: random.choice((("pdu-left", "pdu-right"), ("pdu-right", "pdu-left"))),
+    "pdu-replaced": lambda random, _: (random.choice(("pdu-left", "pdu-right")),),
     "edit": _edit,
     "delete": _delete,
     "answers": _answer,

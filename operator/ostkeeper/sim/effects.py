@@ -199,7 +199,8 @@ class Performer:
         def send() -> None:
             until = process.actor.when(effect.deadline)
             on = isinstance(effect, e.PowerOn)
-            process.world.devices.order(process.name, effect.feed, on, until, answered, process.actor)
+            devices = process.world.devices
+            devices.order(process.name, effect.feed, on, until, answered, process.actor, effect.identity)
 
         kernel.after(HAND_OVER * kernel.random.random(), process.actor, line.take, send)
 
@@ -210,9 +211,9 @@ class Performer:
             began = process.now()
             limit = min(effect.deadline, began + seconds(device.spec.request_timeout))
 
-            def answered(state: PowerState, boot: str, watts: float | None, detail: str) -> None:
+            def answered(state: PowerState, boot: str, watts: float | None, identity: str, detail: str) -> None:
                 line.free()
-                reading = PowerReading(state, began, process.now(), boot, watts, detail)
+                reading = PowerReading(state, began, process.now(), boot, watts, detail, identity)
                 self.answer(e.PowerRead(effect.op, effect.feed, reading))
 
             process.world.devices.read(process.name, effect.feed, process.actor.when(limit), answered, process.actor)

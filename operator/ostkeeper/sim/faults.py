@@ -128,6 +128,21 @@ _KINDS = (
     Kind("device-wrong-password", "{device} wrong-password", True, "{device} takes the password again"),
     Kind("device-reboots", "{device} reboots"),
     Kind("device-reboots-on", "{device} reboots with its outlets on"),
+    Kind("bmc-misled", "{device} leads to the board of {host}", True, "{device} leads to the declared board again"),
+    Kind("pdu-replaced", "{device} is replaced by another unit", True, "{device} is the declared unit again"),
+    Kind("declared-twice", "{a} is declared again as {b}", True, "{b} is declared as itself again"),
+    Kind(
+        "boards-alike",
+        "a firmware update gives {a} and {b} one system UUID",
+        True,
+        "{a} and {b} have system UUIDs of their own again",
+    ),
+    Kind(
+        "boards-unset",
+        "a firmware update unsets the system UUIDs of {a} and {b}",
+        True,
+        "the system UUIDs of {a} and {b} are set again",
+    ),
     Kind("cords-swapped", "cords of {a} and {b} swapped", True, "cords of {a} and {b} are as declared again"),
     # operators
     Kind("operator-dies", "operator {operator} dies", True, "operator {operator} starts"),

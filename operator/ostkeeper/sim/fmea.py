@@ -42,6 +42,8 @@ HOST_KINDS = (
     "disks-lost",
 )
 AGENT_KINDS = ("agent-dies", "reports-refused")
+IDENTITY_KINDS = ("bmc-misled", "pdu-replaced", "declared-twice", "boards-alike")
+"""Another device answers than the declared one, or none can be told from another. Not played together with each other."""
 DEVICE_KINDS = ("device-silent", "device-slow", "device-stuck", "device-lying")
 BLIND = ("host-hangs", "host-panics", "disks-stall", "disks-lost")
 """Beside a feed that lies about a server that stands still nobody can tell: outside of the fault model (`faults`)."""
@@ -192,7 +194,22 @@ def faults_of(pair: OSSPair, devices: Iterable[FenceDevice], osts: tuple[OST, ..
     found += [Fault(kind, HIDDEN, None, (device.name,)) for kind in DEVICE_KINDS for device in devices]
     first_of = {ost.spec.home_node: ost.target for ost in sorted(osts, key=lambda o: o.spec.index, reverse=True)}
     found += [Fault(kind, HIDDEN, None, (first_of[s],)) for kind in THIRD_HOSTS for s in pair.servers if s in first_of]
+    found += _misidentified(pair, devices)
     return (*found, *(Fault(kind, HIDDEN) for kind in SITE_KINDS))
+
+
+def _misidentified(pair: OSSPair, devices: Iterable[FenceDevice]) -> Iterator[Fault]:
+    """Each address of the pair that leads to another device, and boards with one system UUID."""
+    first, second = pair.servers
+    known = {device.name: device for device in devices}
+    pdus = sorted(name for name, device in known.items() if device.spec.has_outlets)
+    for server, other in ((first, second), (second, first)):
+        feeds = (feed for level in pair.fencing_of(server) for feed in level.feeds)
+        names = dict.fromkeys(f.device_name for f in feeds if f.device_name in known and f.device_name not in pdus)
+        yield from (Fault("bmc-misled", HIDDEN, None, (name, other)) for name in names)
+    yield from (Fault("pdu-replaced", HIDDEN, None, (name,)) for name in pdus)
+    yield from (Fault("declared-twice", HIDDEN, None, both) for both in combinations(pdus, 2))
+    yield Fault("boards-alike", HIDDEN, None, (first, second))
 
 
 def possible(one: Fault, other: Fault) -> bool:
@@ -200,6 +217,8 @@ def possible(one: Fault, other: Fault) -> bool:
     if one.args == other.args and one.args and {one.kind, other.kind} & set(_ENDS):
         return False
     if one.kind.startswith("device") and other.kind.startswith("device") and one.args == other.args:
+        return False
+    if one.kind in IDENTITY_KINDS and other.kind in IDENTITY_KINDS:
         return False
     kinds = {one.kind, other.kind}
     if kinds & set(THIRD_HOSTS) and kinds & set(BLIND):

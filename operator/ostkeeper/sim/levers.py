@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.core.diskview import Mark, MmpState
 from ostkeeper.sim.clusterlevers import CLUSTER, Undo
+from ostkeeper.sim.config import NAMESPACE
 from ostkeeper.sim.disks import THIRD_HOST
 from ostkeeper.sim.hosts import Memory
 from ostkeeper.sim.network import API, EVERYONE
@@ -309,6 +311,53 @@ def _cords_swapped(world: World, a: str, b: str) -> Undo:
     return lambda: world.devices.swap(a, b)
 
 
+def _bmc_misled(world: World, device: str, host: str) -> Undo:
+    """Its address leads to the BMC of another server, for whatever reason: DHCP, a mistyped address, a swapped cable."""
+    world.devices.lead(device, world.devices.bmc_of(host))
+    return lambda: world.devices.lead(device, "")
+
+
+def _pdu_replaced(world: World, device: str) -> Undo:
+    """Another unit took over the address. The cords stay in the old one, and its outlets as they are."""
+    world.devices.lead(device, world.devices.spare(device))
+    return lambda: world.devices.lead(device, "")
+
+
+def _declared_twice(world: World, a: str, b: str) -> Undo:
+    """Somebody mistypes an address: an alias of another PDU's."""
+    key = f"{NAMESPACE}/{b}"
+    before = world.store.find(FenceDevice, key)
+    if before is not None:
+        world.people.edit(FenceDevice, key, "address", f"alias-of-{a}.example")
+    world.devices.lead(b, a)
+    edited = world.store.find(FenceDevice, key)
+
+    def corrected() -> None:
+        world.devices.lead(b, "")
+        if before is not None and edited is not None:
+            world.people.take_back(FenceDevice, key, before.spec, edited.spec)
+
+    return corrected
+
+
+def _boards(uuid: str) -> Callable[[World, str, str], Undo]:
+    """Both boards report this system UUID from now on, and so do their BMCs; a person has accepted that."""
+
+    def lever(world: World, a: str, b: str) -> Undo:
+        own = {name: world.hosts[name].board for name in (a, b)}
+
+        def update(boards: Mapping[str, str]) -> None:
+            for name, board in boards.items():
+                world.hosts[name].board = board
+                world.people.accept_board(name)
+                world.agents[name].restart()
+
+        update(dict.fromkeys(own, uuid))
+        return lambda: update(own)
+
+    return lever
+
+
 LEVERS: Mapping[str, Callable[..., Undo | None]] = {
     "host-dies": _host_dies,
     "host-loses-power": _host_loses_power,
@@ -351,6 +400,11 @@ LEVERS: Mapping[str, Callable[..., Undo | None]] = {
     "device-reboots": _device_reboots,
     "device-reboots-on": _device_reboots_on,
     "cords-swapped": _cords_swapped,
+    "bmc-misled": _bmc_misled,
+    "pdu-replaced": _pdu_replaced,
+    "declared-twice": _declared_twice,
+    "boards-alike": _boards("1c9d2f00-6a1e-4c1b-8b7e-0123456789ab"),
+    "boards-unset": _boards("03000200-0400-0500-0006-000700080009"),
     **CLUSTER,
 }
 """By kind. What is returned undoes it; None: it happened once."""

@@ -336,3 +336,41 @@ def breaks_while_it_shoots(random: Random) -> tuple[Config, tuple[Fault, ...]]:
         Fault("host-panics", 1.0, 80.0, ("oss1",)),
         Fault("machine-breaks", _at(random, 10, 15), None, ("pair-a",)),
     )
+
+
+def leads_to_its_partner(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server hangs, and the address of its BMC leads to its partner's board."""
+    return Config(levels="bmc"), (
+        Fault("host-hangs", 2.0, 70.0, ("oss1",)),
+        Fault("bmc-misled", _at(random, 1.0, 9.0), 50.0, ("bmc-oss1", "oss2")),
+    )
+
+
+def unit_replaced(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """A server hangs, and another unit has taken over the address of one of its PDUs."""
+    return Config(levels="pdus"), (
+        Fault("host-hangs", 2.0, 70.0, ("oss1",)),
+        Fault("pdu-replaced", _at(random, 1.0, 9.0), 50.0, ("pdu-left",)),
+    )
+
+
+def one_unit_twice(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+    """Two objects stand for one PDU, which probes have found to be well; then a server hangs."""
+    return Config(levels="pdus", wiring="Declared", mmp="Wait"), (
+        Fault("declared-twice", 1.0, 70.0, ("pdu-left", "pdu-right")),
+        Fault("host-hangs", _at(random, 20, 30), 90.0, ("oss1",)),
+    )
+
+
+def boards_of(kind: str) -> Night:
+    """Two boards have one system UUID, the address of a BMC leads to the other board, and its server hangs."""
+
+    def night(random: Random) -> tuple[Config, tuple[Fault, ...]]:
+        return Config(levels="bmc", wiring="Declared", mode="Manual"), (
+            Fault(kind, 1.0, 90.0, ("oss1", "oss2")),
+            Fault("bmc-misled", _at(random, 8.0, 12.0), 80.0, ("bmc-oss1", "oss2")),
+            Fault("host-hangs", 30.0, 100.0, ("oss1",)),
+            Fault("answers", 42.0, None, ("Failover",)),
+        )
+
+    return night

@@ -18,6 +18,8 @@ from ostkeeper.core import (
     armed,
     blocked,
     budget,
+    claims,
+    devices,
     drill,
     ending,
     events,
@@ -372,6 +374,39 @@ MUTANTS: dict[str, Mutant] = {
         "a network witness that never answered in this boot counts as silent",
         nights.filtered,
         ((verdict, "_network", broken.silent_is_silent), (armed, "_witness", broken.always([]))),
+    ),
+    "fences-whoever-answers": Mutant(
+        "the identity of a BMC is not compared",
+        nights.leads_to_its_partner,
+        (
+            (fencing, "expected", broken.always(devices.Expected())),
+            (pair, "judged", broken.whoever_answers),
+            (pair, "beside", broken.whoever_answers_beside),
+        ),
+    ),
+    "believes-any-unit": Mutant(
+        "the identity of a PDU is not compared",
+        nights.unit_replaced,
+        (
+            (fencing, "expected", broken.always(devices.Expected())),
+            (pair, "judged", broken.whoever_answers),
+            (pair, "beside", broken.whoever_answers_beside),
+        ),
+    ),
+    "counts-one-unit-twice": Mutant(
+        "two objects with one identity count as two devices",
+        nights.one_unit_twice,
+        ((claims, "_shared_identities", broken.always(())),),
+    ),
+    "trusts-a-placeholder": Mutant(
+        "a placeholder counts as an identity",
+        nights.boards_of("boards-unset"),
+        ((devices, "usable", broken.always(True)),),
+    ),
+    "trusts-a-duplicate": Mutant(
+        "an identity that two boards have counts as one",
+        nights.boards_of("boards-alike"),
+        ((claims, "_duplicate_boards", broken.always(())),),
     ),
     "never-tries-again": Mutant(
         "a mount that failed is not tried again",

@@ -15,7 +15,7 @@ from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.oss import OSS
 from ostkeeper.api.osspair import OSSPair
 from ostkeeper.api.ost import OST
-from ostkeeper.core.claims import device_key, find_problems, pair_key
+from ostkeeper.core.claims import device_key, find_problems, pair_key, stamp
 from ostkeeper.core.events import Problem
 
 
@@ -63,14 +63,13 @@ class Index:
                 return self.failovers
 
     def put(self, kind: str, key: str, found: Resource) -> bool:
-        """Take a new version in. Returns whether its spec may have changed."""
+        """Take a new version in. Returns whether its problems may have changed."""
         shelf = self.shelf(kind)
         before = shelf.get(key)
         shelf[key] = found
         if before is None:
             return True
-        old, new = before.metadata, found.metadata
-        return bool(old.generation != new.generation or old.uid != new.uid)
+        return stamp(before) != stamp(found)
 
     def drop(self, kind: str, key: str) -> Resource | None:
         """Forget an object; returns it."""
@@ -119,7 +118,9 @@ class Index:
                     having.append(pair.key)
         self.outlets = {key: tuple(sorted(set(outlets))) for key, outlets in used.items()}
         claims: dict[str, list[Problem]] = {}
-        for problem in find_problems(self.pairs.values(), self.osts.values(), self.devices.values()):
+        for problem in find_problems(
+            self.pairs.values(), self.osts.values(), self.devices.values(), self.osses.values()
+        ):
             for key in self.concerned(problem.kind, problem.key, self.shelf(problem.kind).get(problem.key)):
                 claims.setdefault(key, []).append(problem)
         self.claims = {key: tuple(problems) for key, problems in claims.items()}

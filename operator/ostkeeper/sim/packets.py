@@ -13,15 +13,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Protocol
 
+from ostkeeper.core.identity import matches
 from ostkeeper.core.power import Feed, PowerState
 from ostkeeper.sim.kernel import Actor, Kernel
 
 Ordered = Callable[[bool, bool, str], None]
 """Told how an order ended: acknowledged, sent at all, why not."""
-Told = Callable[[PowerState, str, float | None, str], None]
-"""Told a reading: state, sign of reboots, watts, why it is unknown."""
-Identified = Callable[[str, str], None]
-"""Told who answers: system UUID of its board and sign of reboots; both empty where nobody answers."""
+Told = Callable[[PowerState, str, float | None, str, str], None]
+"""Told a reading: state, sign of reboots, watts, identity of the device that answered, why it is unknown."""
+Identified = Callable[[str, str, str], None]
+"""Told who answers: system UUID of its board, identity, sign of reboots; all empty where nobody answers."""
 PATIENCE = 0.15
 """Seconds that a packet waits for its answer before another is sent; half as long again each time, at most a second."""
 MOST_PATIENCE = 1.0
@@ -43,8 +44,8 @@ class Device:
     """One BMC or PDU. The words of its faults are attributes: set them at any time."""
 
     __slots__ = (
-        "bmc_of", "boots", "delay", "fell", "lag", "latency", "liar", "lied", "loss", "measures", "name", "orders", "password",
-        "reads_on", "relays", "sign", "silent", "stuck",
+        "bmc_of", "boots", "delay", "fell", "lag", "latency", "leads_to", "liar", "lied", "loss", "measures", "name", "orders",
+        "password", "reads_on", "relays", "sign", "silent", "stuck",
     )  # fmt: skip
 
     def __init__(self, name: str, bmc_of: str = "", *, sign: bool = True, measures: bool = True) -> None:
@@ -70,6 +71,8 @@ class Device:
         self.orders: dict[str, int] = {}
         self.password = True
         """It takes the password that the operator has."""
+        self.leads_to = ""
+        """The device that answers at its address in its place; empty: itself."""
         self.boots = 1
         self.sign = sign
         self.measures = measures
@@ -113,8 +116,16 @@ class Room(Protocol):
         """A reading that began then is answered."""
         ...
 
+    def at(self, name: str) -> Device:
+        """The device that answers at the address of the one that is declared."""
+        ...
+
     def seen(self, feed: Feed) -> tuple[PowerState, str, float | None]:
         """What it says of one feed."""
+        ...
+
+    def identity(self, name: str) -> str:
+        """The identity that it reports."""
         ...
 
     def board(self, name: str) -> str:
@@ -126,8 +137,8 @@ class Talk(ABC):
     """One exchange with one device: sent again until answered or late. `answered` is called once."""
 
     __slots__ = (
-        "again", "answered", "began", "deadline", "done", "feed", "kernel", "network", "on", "patience", "room", "sender",
-        "sent", "who",
+        "again", "answered", "began", "deadline", "done", "feed", "identity", "kernel", "network", "on", "patience", "room",
+        "sender", "sent", "who",
     )  # fmt: skip
     about_outlet: ClassVar[bool] = True
     switches: ClassVar[bool] = False
@@ -143,11 +154,12 @@ class Talk(ABC):
         deadline: float,
         answered: Callable[..., None],
         on: bool = True,
+        identity: str = "",
     ) -> None:
-        """`who` sends and hears; `deadline` in true seconds; `on`: what an `Order` orders."""
+        """`who` sends and hears; `deadline` in true seconds; `on`: what an `Order` orders; `identity`: to whom alone."""
         self.room, self.kernel, self.network = room, kernel, network
         self.sender, self.who, self.feed, self.deadline = sender, who, feed, deadline
-        self.answered, self.on = answered, on
+        self.answered, self.on, self.identity = answered, on, identity
         self.began = kernel.now
         self.patience = PATIENCE
         self.again = 0.0
@@ -179,12 +191,13 @@ class Talk(ABC):
 
     def arrive(self) -> None:
         """A packet reaches the device."""
-        device, kernel = self.room.devices[self.feed.device], self.kernel
+        device, kernel = self.room.at(self.feed.device), self.kernel
         if self.room.answers(device):
             known = not self.about_outlet or self.feed.outlet in device.relays
             answer = (self.act(device) if known else ()) if device.password else None
-            if self.network.reaches(device.name, self.sender) and kernel.random.random() >= device.loss:
-                kernel.after(self.network.delay(device.name, self.sender), self.who, self.hear, answer)
+            name = self.feed.device
+            if self.network.reaches(name, self.sender) and kernel.random.random() >= device.loss:
+                kernel.after(self.network.delay(name, self.sender), self.who, self.hear, answer)
                 return
         kernel.at(self.again, self.who, self.send)
         self.again = math.inf
@@ -222,6 +235,13 @@ class Order(Talk):
 
     def act(self, device: Device) -> tuple[object, ...]:
         """See `Talk`."""
+        answers = self.room.identity(device.name)
+        if not matches(self.identity, answers):
+            return (
+                False,
+                False,
+                f"WrongIdentity: reports {answers or 'no identity'}, {self.identity} is expected; NOT sent",
+            )
         self.room.obey(self.feed, self.on)
         return True, True, ""
 
@@ -246,12 +266,12 @@ class Reading(Talk):
         """See `Talk`."""
         seen = self.room.seen(self.feed)
         self.room.told(self.sender, self.feed, self.began, seen[0])
-        return *seen, ""
+        return *seen, self.room.identity(device.name), ""
 
     def end(self, why: str) -> None:
         """See `Talk`."""
         self.done = True
-        self.answered(PowerState.UNKNOWN, "", None, why)
+        self.answered(PowerState.UNKNOWN, "", None, "", why)
 
 
 class Identity(Talk):
@@ -262,9 +282,9 @@ class Identity(Talk):
 
     def act(self, device: Device) -> tuple[object, ...]:
         """See `Talk`."""
-        return self.room.board(device.name), device.boot
+        return self.room.board(device.name), self.room.identity(device.name), device.boot
 
     def end(self, why: str) -> None:
         """See `Talk`."""
         self.done = True
-        self.answered("", "")
+        self.answered("", "", "")

@@ -200,10 +200,17 @@ class People:
     def _accept_boards(self, pair: OSSPair) -> None:
         assert pair.status is not None
         for board in pair.status.boards:
-            real = self._world.hosts[board.node].board
-            accepted = tuple(a for a in pair.spec.accept_boards if a.node != board.node)
-            wanted = (*accepted, BoardAcceptance(node=board.node, system_uuid=real))
-            if real != board.system_uuid and wanted != pair.spec.accept_boards:
+            if self._world.hosts[board.node].board != board.system_uuid:
+                self.accept_board(board.node)
+
+    def accept_board(self, node: str) -> None:
+        """Accept the board that a server has now."""
+        pair = next((pair for pair in self._world.store.every(OSSPair) if node in pair.servers), None)
+        if pair is not None:
+            real = self._world.hosts[node].board
+            others = tuple(a for a in pair.spec.accept_boards if a.node != node)
+            wanted = (*others, BoardAcceptance(node=node, system_uuid=real))
+            if wanted != pair.spec.accept_boards:
                 self.edit_spec(OSSPair, pair.key, accept_boards=wanted)
 
     def _try_by_hand(self, pair: OSSPair) -> None:

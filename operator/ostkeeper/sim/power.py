@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from ostkeeper.api.fencedevice import FenceDevice
+from ostkeeper.core.identity import GUID, SERIAL
 from ostkeeper.core.power import Feed, PowerState
 from ostkeeper.sim.config import Groups
 from ostkeeper.sim.kernel import Actor, Kernel
@@ -63,6 +64,10 @@ class Watcher(Protocol):
 
     def lost_power(self, feed: Feed, server: str) -> None:
         """An off has arrived, and a server has no power any more."""
+        ...
+
+    def misled(self, feed: Feed, server: str) -> None:
+        """A server has no power any more by an off to a device that is not the declared one."""
         ...
 
     def ordered(self, who: str, feed: Feed, on: bool) -> None:
@@ -210,11 +215,21 @@ class Devices:
     # --- what is asked over the network
 
     def order(
-        self, sender: str, feed: Feed, on: bool, deadline: float, answered: Ordered, actor: Actor | None = None
+        self,
+        sender: str,
+        feed: Feed,
+        on: bool,
+        deadline: float,
+        answered: Ordered,
+        actor: Actor | None = None,
+        identity: str = "",
     ) -> None:
-        """Order one feed on or off; nothing is sent at or after `deadline` (true seconds). `actor`: who sends, and hears."""
-        who = actor or self._floor.kernel.net
-        Order(self, self._floor.kernel, self._floor.network, sender, who, feed, deadline, answered, on).send()
+        """Order one feed on or off; nothing is sent at or after `deadline` (true seconds). `actor`: who sends, and hears.
+
+        Another device than the one of this identity refuses it, as a driver does before it sends.
+        """
+        who, floor = actor or self._floor.kernel.net, self._floor
+        Order(self, floor.kernel, floor.network, sender, who, feed, deadline, answered, on, identity).send()
 
     def read(self, sender: str, feed: Feed, deadline: float, answered: Told, actor: Actor | None = None) -> None:
         """Read one feed: an answer by `deadline` at the latest, if only that there was none."""
@@ -248,11 +263,13 @@ class Devices:
             self.watcher.read(who, feed, began, state)
 
     def obey(self, feed: Feed, on: bool) -> None:
-        """An order has arrived."""
-        lit = [server for server in self.wires if self.powered(server)]
-        self._obey(feed, on)
+        """An order has arrived, at whatever device answers there."""
+        lit, name = [server for server in self.wires if self.powered(server)], self.at(feed.device).name
+        self._obey(Feed(name, feed.outlet), on)
         for server in lit:
             if self.watcher is not None and not self.powered(server):
+                if name != feed.device:
+                    self.watcher.misled(feed, server)
                 self.watcher.lost_power(feed, server)
 
     def _obey(self, feed: Feed, on: bool) -> None:
@@ -282,7 +299,8 @@ class Devices:
 
     def seen(self, feed: Feed) -> tuple[PowerState, str, float | None]:
         """What a device says of one feed now."""
-        device = self.devices[feed.device]
+        device = self.at(feed.device)
+        feed = Feed(device.name, feed.outlet)
         on = device.reads_on or (device.relays[feed.outlet] and not (device.liar and feed.outlet in device.lied))
         watts = self._shown(device, feed) if device.measures and not device.bmc_of else None
         return (PowerState.ON if on else PowerState.OFF), device.boot, watts
@@ -294,6 +312,32 @@ class Devices:
         if not age < device.lag:
             return self.watts(feed)
         return max(self.watts(feed), load * (1.0 - math.floor(4.0 * age / device.lag) / 4.0))
+
+    def at(self, name: str) -> Device:
+        """The device that answers at the address of the one that is declared."""
+        device = self.devices[name]
+        return self.devices[device.leads_to] if device.leads_to else device
+
+    def lead(self, name: str, elsewhere: str) -> None:
+        """Another device answers at the address of a declared one; empty: itself."""
+        self.devices[name].leads_to = elsewhere
+
+    def bmc_of(self, server: str) -> str:
+        """The BMC of a server; empty: it has none."""
+        return next((device.name for device in self.devices.values() if device.bmc_of == server), "")
+
+    def spare(self, name: str) -> str:
+        """A unit like a declared PDU that feeds nobody; its name."""
+        like = self.devices[name]
+        unit = Device(f"{name}-spare", sign=like.sign, measures=like.measures)
+        unit.relays = dict.fromkeys(like.relays, True)
+        self.devices[unit.name] = unit
+        return unit.name
+
+    def identity(self, name: str) -> str:
+        """The identity that a device reports in each session."""
+        board = self.board(name)
+        return f"{GUID}{board}" if board else "" if self.devices[name].bmc_of else f"{SERIAL}{name}"
 
     def board(self, name: str) -> str:
         """The system UUID that a BMC answers."""

@@ -29,14 +29,25 @@ WRITE_EVERY = 10
 class Subject:
     """One device under observation."""
 
-    __slots__ = ("boot", "identified", "key", "readings", "stamp", "uuid", "window", "written", "written_at")
+    __slots__ = (
+        "boot",
+        "identified",
+        "identity",
+        "key",
+        "readings",
+        "stamp",
+        "uuid",
+        "window",
+        "written",
+        "written_at",
+    )
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.stamp: tuple[str, int] = ("", -1)
         """UID and generation that the window is about."""
         self.window: tuple[Sample, ...] = ()
-        self.uuid = self.boot = ""
+        self.uuid = self.boot = self.identity = ""
         self.identified = False
         self.readings: tuple[FeedReading, ...] = ()
         self.written: tuple[object, ...] = ()
@@ -121,7 +132,7 @@ class Prober:
         trust = judge(subject.window, declared.spec.probe)
         ready = self._ready(subject, declared, trust)
         feeds = tuple((reading.outlet, reading.state) for reading in subject.readings)
-        matters = (ready.status, ready.reason, feeds, subject.uuid, subject.stamp)
+        matters = (ready.status, ready.reason, feeds, subject.uuid, subject.identity, subject.stamp)
         now = process.now()
         due = subject.written_at + WRITE_EVERY * seconds(declared.spec.probe.interval)
         if (matters == subject.written and now < due) or not process.leading():
@@ -131,7 +142,8 @@ class Prober:
             if written is not None and written.outcome is Outcome.OK:
                 subject.written, subject.written_at = matters, now
 
-        status, version = status_of(declared, trust, ready, subject.readings, subject.uuid), declared.version
+        told = {"system_uuid": subject.uuid, "identity": subject.identity}
+        status, version = status_of(declared, trust, ready, subject.readings, **told), declared.version
         store, name = process.world.store, process.name
         process.client.call(
             lambda: store.replace_status(FenceDevice, subject.key, version, status, name), answered, CALL_TIMEOUT
@@ -149,7 +161,7 @@ class _Probe:
     """One probe: read each outlet that pairs use, one after the other; then ask who it is, if that may be another."""
 
     __slots__ = (
-        "_boot", "_declared", "_ended", "_outlets", "_process", "_readings", "_slowest", "_subject", "_valid",
+        "_another", "_boot", "_declared", "_ended", "_outlets", "_process", "_readings", "_slowest", "_subject", "_valid",
     )  # fmt: skip
 
     def __init__(
@@ -166,6 +178,8 @@ class _Probe:
         self._outlets = list(used)
         self._readings: list[FeedReading] = []
         self._boot, self._slowest = "", 0.0
+        self._another = False
+        """A reading of another device than the one that was identified last."""
 
     def ask(self) -> None:
         """The next outlet, or who it is, or the end."""
@@ -181,15 +195,18 @@ class _Probe:
                 process.name,
                 feed,
                 until,
-                lambda state, boot, watts, why: self._read(outlet, began, state, boot, watts, why),
+                lambda *answer: self._read(outlet, began, *answer),
                 process.actor,
             )
-        elif not subject.identified or self._boot != subject.boot or not self._readings:
+        elif not subject.identified or self._boot != subject.boot or not self._readings or self._another:
             process.world.devices.identify(process.name, self._declared.name, until, self._identified, process.actor)
         else:
             self._end(Sample(True, self._slowest))
 
-    def _read(self, outlet: str, began: float, state: PowerState, boot: str, watts: float | None, why: str) -> None:
+    def _read(
+        self, outlet: str, began: float, state: PowerState, boot: str, watts: float | None, identity: str, why: str
+    ) -> None:
+        self._another = self._another or (identity != self._subject.identity and state is not PowerState.UNKNOWN)
         self._readings.append(FeedReading(outlet=outlet, state=state.value, watts=watts))
         self._slowest = max(self._slowest, self._process.now() - began)
         self._boot = self._boot or boot
@@ -198,9 +215,9 @@ class _Probe:
         else:
             self.ask()
 
-    def _identified(self, uuid: str, boot: str) -> None:
-        if uuid:
-            self._subject.uuid = uuid
+    def _identified(self, uuid: str, identity: str, boot: str) -> None:
+        if identity:
+            self._subject.uuid, self._subject.identity = uuid, identity
         self._subject.identified, self._subject.boot = True, self._boot or boot
         self._end(Sample(True, self._slowest))
 

@@ -23,8 +23,12 @@ class Devices(Protocol):
         deadline: float,
         answered: Callable[[bool, bool, str], None],
         actor: Actor | None = None,
+        identity: str = "",
     ) -> None:
-        """Order one feed on or off, not one packet at or after `deadline` (true seconds): acknowledged, sent, why not."""
+        """Order one feed on or off, not one packet at or after `deadline` (true seconds): acknowledged, sent, why not.
+
+        `identity`: a device that reports another one is sent nothing.
+        """
         ...
 
     def read(
@@ -32,16 +36,21 @@ class Devices(Protocol):
         sender: str,
         feed: Feed,
         deadline: float,
-        answered: Callable[[PowerState, str, float | None, str], None],
+        answered: Callable[[PowerState, str, float | None, str, str], None],
         actor: Actor | None = None,
     ) -> None:
-        """Read one feed: state, sign of reboots, watts, why it is unknown."""
+        """Read one feed: state, sign of reboots, watts, identity, why it is unknown."""
         ...
 
     def identify(
-        self, sender: str, name: str, deadline: float, answered: Callable[[str, str], None], actor: Actor | None = None
+        self,
+        sender: str,
+        name: str,
+        deadline: float,
+        answered: Callable[[str, str, str], None],
+        actor: Actor | None = None,
     ) -> None:
-        """Ask a device who it is: system UUID, sign of reboots; both empty where nobody answers."""
+        """Ask a device who it is: system UUID, identity, sign of reboots; all empty where nobody answers."""
         ...
 
 
