@@ -177,7 +177,7 @@ async def test_failovers_that_wait_for_an_answer_are_found_by_their_phase(plane:
     async with api(plane) as admin:
         await admin.create(failover(name))
         await admin.status("Failover", name, {"phase": "Holding"})
-        await admin.status("Failover", name, {"phase": "Fencing"})
+        await admin.status("Failover", name, {"phase": "Fencing", "holdEpoch": 9})
         await admin.status("Failover", name, {"phase": "Relocating", "certificate": certificate()})
     selector = "--field-selector=status.phase=Relocating"
     assert name in await plane.kubectl("get", "fo", "-n", NAMESPACE, selector, "-o", "name")

@@ -182,7 +182,9 @@ class Stage:
         """The partner's report: what it sees of the server's disk and network."""
         status = self._status(PARTNER)
         disk = DiskReport(target=MINE, state={F: "Advancing", S: "Still"}.get(case.disk, "Unknown"))
-        peer = PeerReport(state={F: "Answering", S: "Silent"}.get(case.network, "Unknown"))
+        peer = PeerReport(
+            state={F: "Answering", S: "Silent"}.get(case.network, "Unknown"), boot_id=self.rest.boot(NODE)
+        )
         update = {
             "disks": tuple(disk if d.target == MINE else d for d in status.disks),
             "peer": peer,

@@ -280,6 +280,7 @@ def _certificate(world: World, moment: Moment, spec: FailoverSpec) -> Certificat
             state="PoweredOff",
             reads=spec.policy.confirm.rounds,
             boot=world.floor.devices[f.device_name].boot,
+            identity=f.identity,
         )
         for f in level.feeds
     )
@@ -290,6 +291,7 @@ def _certificate(world: World, moment: Moment, spec: FailoverSpec) -> Certificat
             hold_epoch=moment.hold,
             level="" if moment.word else level.name,
             feeds=() if moment.word else proofs,
+            proof="Person" if moment.word else "Drilled" if moves else "SameServer",
             disks=tuple(
                 DiskProof(target=r.target, state=r.state, block=r.block, mark=marks[r.target], reported=marks[r.target])
                 for r in reports

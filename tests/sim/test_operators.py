@@ -98,14 +98,22 @@ def test_leader_paused_between_its_last_look_and_the_packet_never_sends_it(monke
     late: list[bool] = []
     order = world.devices.order
 
-    def spy(sender: str, feed: Feed, on: bool, deadline: float, answered: Ordered, actor: Actor | None = None) -> None:
+    def spy(
+        sender: str,
+        feed: Feed,
+        on: bool,
+        deadline: float,
+        answered: Ordered,
+        actor: Actor | None = None,
+        identity: str = "",
+    ) -> None:
         def answer(ok: bool, sent: bool, why: str) -> None:
             if deadline < began:
                 late.append(sent)
             answered(ok, sent, why)
 
         began = world.kernel.now
-        order(sender, feed, on, deadline, answer, actor)
+        order(sender, feed, on, deadline, answer, actor, identity)
 
     def pause_at_the_shot(who: str, what: str) -> None:
         if what.startswith("cuts") and not late:

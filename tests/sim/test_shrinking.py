@@ -58,7 +58,7 @@ def test_night_that_is_well_cannot_be_shrunk() -> None:
         ("seed many\n", "line 1"),
         ("seed 1\nconfig colour 3\n", "line 2: 'config colour 3': no such word of a run: colour"),
         ("seed 1\nfault {]\n", "line 2"),
-        ("seed 1\nmoon full\n", "a line begins with seed, config, fault or #"),
+        ("seed 1\nmoon full\n", "a line begins with seed, config, people, fault or #"),
     ],
 )
 def test_text_that_is_no_night_is_refused_with_its_line(text: str, why: str) -> None:

@@ -287,9 +287,13 @@ MUTANTS: dict[str, Mutant] = {
         ),
     ),
     "clears-fsck": Mutant(
-        "a block that e2fsck holds counts as standing still",
+        "a block that e2fsck holds counts as standing still, whoever's mark it carries",
         nights.checked_by_hand,
-        ((diskwatch, "reading_of", broken.fsck_is_still), (acts, "MmpState", broken.no_fsck)),
+        (
+            (diskwatch, "reading_of", broken.fsck_is_still),
+            (acts, "MmpState", broken.no_fsck),
+            (permission, "_not_the_dead_servers", broken.always("")),
+        ),
     ),
     "clears-unflushed": Mutant(
         "the cache is not flushed before MMP is cleared",
