@@ -6,7 +6,7 @@ from core.story import Story, tell
 from core.world import PAIR, World
 from ostkeeper.api.common import Condition, condition_of
 from ostkeeper.api.osspair import OSSPair
-from ostkeeper.core.mirror import NOT_SERVED, NOT_SERVED_AFTER
+from ostkeeper.core.stalled import NOT_SERVED, NOT_SERVED_AFTER
 
 pytestmark = pytest.mark.scenario
 

@@ -15,7 +15,15 @@ from ostkeeper.api.crdgen import KINDS
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "operator" / "ostkeeper"
 _CAMEL = re.compile(r"[A-Z][A-Za-z]+")
-_SAY_REASONS = ("core/claims.py", "core/permission.py", "core/mirror.py", "core/trust.py", "core/host.py")
+_SAY_REASONS = (
+    "core/claims.py",
+    "core/permission.py",
+    "core/mirror.py",
+    "core/stalled.py",
+    "core/target_status.py",
+    "core/trust.py",
+    "core/host.py",
+)
 _NAMING_CALLS = re.compile(r"\w*Error|Problem|_of_ost|_fail|Failure|_drop_wishes|condition")
 
 
