@@ -28,7 +28,7 @@ TABLE: dict[str, tuple[Witnesses, str]] = {
     "isolated": (replace(DEAD, disk=F), "Isolated"),
     "agent-gone": (replace(DEAD, network=F), "Sick"),
     "alone": (replace(DEAD, partner=S), "Suspect"),
-    "idle": (replace(DEAD, holds=False), "Degraded"),
+    "idle": (replace(DEAD, holds=False), "Silent"),
     "blind": (replace(DEAD, disk=U), "Suspect"),
     "failed": (DEAD, "Failed"),
 }
@@ -63,7 +63,7 @@ NEIGHBOURS = [
     ("a disk that moved a moment ago is no isolation yet", replace(DEAD, disk=F, lasting=False), "Suspect"),
     ("a network that nobody can judge blocks", replace(DEAD, network=U), "Suspect"),
     ("isolation is seen although the partner is silent", replace(DEAD, disk=F, partner=S), "Isolated"),
-    ("an idle server with a blind partner is nobody's business", replace(DEAD, holds=False, disk=U), "Degraded"),
+    ("an idle server with a blind partner is nobody's business", replace(DEAD, holds=False, disk=U), "Silent"),
     ("a fenced server that is not seen again stays fenced", replace(DEAD, fenced=True, absent=True), "Fenced"),
 ]
 

@@ -350,7 +350,7 @@ class ServerState(Model):
     name: Name
     """The server."""
     verdict: Word
-    """Healthy, Degraded, Suspect, Absent, Isolated, Sick, SharedFault, Failed, Fenced or Unknown."""
+    """Healthy, Degraded, Silent, Suspect, Absent, Isolated, Sick, SharedFault, Failed, Fenced or Unknown."""
     message: Text = ""
     """Why, in one sentence."""
     since: Annotated[str, Field(max_length=40)] = ""

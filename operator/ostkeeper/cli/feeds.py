@@ -117,7 +117,7 @@ async def read_feed(api: Api, namespace: str, feed: Feed) -> PowerReading:
 async def drill(api: Api, key: str, node: str, level: str, within: float, *, accept: bool = False) -> Wiring:
     """Ask the leader for one drill and wait for what it found. Raises ValueError when nobody answers in time."""
     request = f"{node}-{level}-{uuid.uuid4().hex[:8]}"
-    print(f"{node}: drill of level {level} ({request}): cutting power ...", flush=True)
+    print(f"{node}: drill of level {level} ({request}): requested, waiting for the operator ...", flush=True)
     asked: dict[str, object] = {"node": node, "level": level, "id": request}
     spec = {"drill": asked | {"acceptPartnerOutage": True} if accept else asked}
     await api.patch(path(OSSPair, key), body(OSSPair, key, spec=spec), query={"fieldManager": FIELD_MANAGER})

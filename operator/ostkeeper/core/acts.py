@@ -49,6 +49,7 @@ ASKS_FOR: dict[str, Act] = {
     "Healthy": Act.NOTHING,
     "Fenced": Act.NOTHING,
     "Degraded": Act.TELL,
+    "Silent": Act.TELL,
     "SharedFault": Act.TELL,
     "Suspect": Act.WAIT,
     "Absent": Act.WAIT,

@@ -120,6 +120,8 @@ def _reason_gone(view: View, fo: Failover, verdict: str) -> str:
         waiting = [a for a in view.held_by(fo.spec.node) if a.intent == "Release" and view.ost(a.target) is not None]
         overdue = any(not released(view, a) for a in waiting)
         return "" if overdue else f"{fo.spec.node} has let go"
+    if verdict == "Silent":
+        return f"{fo.spec.node} holds no target any more"
     if verdict in ("Healthy", "Degraded"):
         return f"{RETURNED}: {fo.spec.node} is {verdict}"
     if verdict in ANOTHER_QUESTION.get(fo.spec.evidence.verdict, ()):

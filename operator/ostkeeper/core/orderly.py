@@ -124,7 +124,8 @@ def _failback(view: View, a: Assignment, home: str, now: float) -> Wish | None:
     if now < soaked:
         view.wake_by(soaked)
         return None
-    why, before = f"{home} has been well for {soak:g}s", emptied(view, now)
+    soaked_for = f"has been well for {soak:g}s" if soak else "renews its heartbeat"
+    why, before = f"{home} {soaked_for}", emptied(view, now)
     why += f", and {before} has emptied a sick server of this pair within a day" if before else ""
     return Wish(a.target, a.node, home, "Failback", why, asks=policy.mode == "Manual" or bool(before))
 

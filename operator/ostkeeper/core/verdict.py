@@ -51,7 +51,7 @@ class Witnesses:
     shared: bool = False
     """Its partner sees faults of the same disks, or has the same troubles with its own."""
     partner: Life = Life.FRESH
-    """The partner's heartbeat, renewed since the server's first missed renewal."""
+    """The partner's heartbeat. Fresh: renewed since the server's first missed renewal, or the server missed none."""
     fenced: bool = False
     """Certified dead, and no later boot was seen."""
     absent: bool = False
@@ -138,7 +138,7 @@ RULES: tuple[Rule, ...] = (
         lambda w: w.partner is not F,
         "{node} is silent, and {partner} was not seen alive since: whoever is cut off from all says nothing",
     ),
-    Rule("idle", "Degraded", lambda w: not w.holds, "{node} is silent and holds no target: nothing is to be moved"),
+    Rule("idle", "Silent", lambda w: not w.holds, "{node} is silent and holds no target: nothing is to be moved"),
     Rule(
         "blind",
         "Suspect",
@@ -197,7 +197,7 @@ def witnesses_of(view: View, node: str, partner: str, trouble: str, now: float) 
         network=_network(view.report(partner) if partner_lives else None, view.boot(node)),
         lustre=S if trouble else U if view.report(node) is None else F,
         shared=bool(trouble) and ailing.shared(view, node, partner, now),
-        partner=F if partner_lives and view.heartbeats.renewed_since(partner, missed) else S,
+        partner=_partner(partner_lives, lives or view.heartbeats.renewed_since(partner, missed)),
         fenced=certified_dead(view, node) and _nothing_to_move(view, held, partner),
         absent=not lives and _absent(view, node, partner, now),
         holds=bool(held),
@@ -215,6 +215,13 @@ def _verdict(view: View, node: str, now: float) -> Verdict:
     partner, trouble = view.pair.partner_of(node), "; ".join(ailing.troubles(view, node, now))
     unread = ", ".join(a.target for a in view.held_by(node) if view.unreadable(partner, a.target))
     return judge(witnesses_of(view, node, partner, trouble, now), node, partner, trouble, unread)
+
+
+def _partner(lives: bool, since: bool) -> Life:
+    """Heartbeat of the partner. `since`: renewed since the server missed its own, or the server missed none."""
+    if not lives:
+        return S
+    return F if since else L
 
 
 def _missed(view: View, node: str) -> Life:
@@ -316,13 +323,18 @@ def describe(view: View, verdict: Verdict, node: str, now: float) -> tuple[Witne
         Witness(name="disk", state=w.disk.value, detail=_disk_detail(view, node)),
         Witness(name="network", state=w.network.value, detail=_network_detail(view, node)),
         Witness(name="Lustre", state=w.lustre.value, detail=_lustre_detail(view, node, now)),
-        Witness(name="partner", state=w.partner.value, detail="its heartbeat, since the first that was missed"),
+        Witness(name="partner", state=w.partner.value, detail=_partner_detail(w.partner)),
     )
 
 
 def _node_detail(view: View, node: str) -> str:
     state = view.nodes.get(node)
     return f"Ready is {state.ready}" if state else "there is no Node of that name"
+
+
+def _partner_detail(state: Life) -> str:
+    """What the partner's heartbeat was compared with."""
+    return "not renewed yet since the server missed its own" if state is L else "its heartbeat"
 
 
 def _network_detail(view: View, node: str) -> str:

@@ -16,7 +16,14 @@ from ostkeeper.testbed.scene import Scene, ServerSeen, TargetSeen, short
 
 CONDITIONS = {"runs": "green", "hangs": "bold yellow", "cut off": "bold yellow"}
 """How a server's true condition is coloured; everything else is red."""
-VERDICTS = {"Healthy": "green", "Suspect": "yellow", "Absent": "yellow", "Degraded": "yellow", "Fenced": "magenta"}
+VERDICTS = {
+    "Healthy": "green",
+    "Suspect": "yellow",
+    "Absent": "yellow",
+    "Degraded": "yellow",
+    "Silent": "yellow",
+    "Fenced": "magenta",
+}
 STATES = {"Mounted": "green", "Mounting": "yellow", "Releasing": "yellow", "Recovering": "yellow", "Held": "magenta"}
 
 
