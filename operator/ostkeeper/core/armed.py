@@ -64,6 +64,27 @@ def _armed(view: View) -> tuple[str, ...]:
     return tuple(reasons)
 
 
+def would_not_act(view: View) -> list[str]:
+    """Why no server would be fenced unasked now although all is trusted. For the condition only.
+
+    Decisions look at each of these themselves, for the server that they are about.
+    """
+    assert view.pair is not None
+    assert view.status is not None
+    reasons = ["spec.paused is set"] if view.pair.spec.paused else []
+    reasons += [
+        f"{node} is in maintenance: neither server is fenced unasked"
+        for node in view.servers
+        if view.in_maintenance(node)
+    ]
+    reasons += [
+        f"{n.failover} of {n.node} ended without an act: not asked about again before {n.node} is well, or spec.askAgain names it"
+        for n in view.status.noted
+        if n.type == "Failover"
+    ]
+    return reasons
+
+
 def armed_to_fence(view: View, node: str) -> tuple[str, ...]:
     """Why a living server may not be fenced unasked. What its own agent suffers from is not held against it."""
     assert view.pair is not None

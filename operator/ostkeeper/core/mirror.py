@@ -13,7 +13,7 @@ from ostkeeper.api.osspair import ServerState
 from ostkeeper.api.ost import OSTStatus
 from ostkeeper.core import budget, witness
 from ostkeeper.core.adoption import REGRESSED, regressed
-from ostkeeper.core.armed import armed, unread_disks
+from ostkeeper.core.armed import armed, unread_disks, would_not_act
 from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST
 from ostkeeper.core.stalled import UNREPORTED, missing_service, regressed_message, stalled
 from ostkeeper.core.target_status import PERSONS, Said, problem_of, said_of
@@ -88,7 +88,7 @@ def pair_conditions(view: View, verdicts: dict[str, Verdict], osts: list[Said], 
     view.unserved = {target: view.unserved.get(target, now) for target in missing}
     stuck, why_stalled = stalled(view, epoch, osts, missing, now)
     moving = _unconverged(view, osts)
-    reasons = [*armed(view), *_budget(view)]
+    reasons = [*armed(view), *_budget(view), *would_not_act(view)]
     ill = [f"{n} is {v.name}: {v.sentence}" for n, v in verdicts.items() if v.name != "Healthy"]
     ill += [said for n in view.servers if (said := view.unreported(n))]
     unread = [f"{said}: repair its path" for said in unread_disks(view)]
