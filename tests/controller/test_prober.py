@@ -11,6 +11,7 @@ from api import objects as good
 from controller.parts import never
 from controller.test_power import CLOCK, Room, declared
 from ostkeeper.api import OSSPair
+from ostkeeper.api.common import Condition
 from ostkeeper.api.fencedevice import FenceDeviceStatus
 from ostkeeper.controller.prober import Prober
 from ostkeeper.core.events import Outcome, Problem, Tell
@@ -122,6 +123,22 @@ async def test_new_leader_takes_over_what_its_predecessor_counted() -> None:
     try:
         await made.until("Trusted")
         assert len(made.book.written) == 1
+    finally:
+        made.prober.lead(False)
+
+
+async def test_device_that_answers_again_is_told_in_one_event() -> None:
+    silent = Condition(type="Ready", status="False", reason="DeviceSilent", message="no answer", observed_generation=1)
+    made = Watchtower()
+    assert made.declared
+    made.declared = made.declared.model_copy(update={"status": FenceDeviceStatus(conditions=(silent,))})
+    made.prober.lead(True)
+    made.attend()
+    try:
+        await made.until("Trusted")
+        assert [(tell.kind, tell.type, tell.reason) for tell in made.book.told] == [
+            ("FenceDevice", "Normal", "Trusted")
+        ]
     finally:
         made.prober.lead(False)
 

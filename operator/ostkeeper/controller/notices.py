@@ -80,6 +80,8 @@ class Notices:
             "reportingComponent": self._reporter,
             "reportingInstance": self._reporter,
         }
+        log = logger.warning if tell.type == "Warning" else logger.info
+        log("%s %s: %s: %s", tell.kind, tell.key, tell.reason, tell.message)
         await self._api.post(collection, body)
 
     def _seconds(self) -> str:

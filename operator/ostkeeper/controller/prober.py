@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ostkeeper.api import FenceDevice, OSSPair
-from ostkeeper.api.common import Condition, seconds
+from ostkeeper.api.common import Condition, condition_of, seconds
 from ostkeeper.api.fencedevice import FeedReading
 from ostkeeper.controller.power import Devices, UnusableError
 from ostkeeper.core.claims import device_key
@@ -217,8 +217,18 @@ class Prober:
         written = await self._cluster.write_device(subject.key, declared.version, status)
         if written.outcome is Outcome.OK:
             subject.written, subject.written_at = matters, now
+            await self._tell_ready(declared, ready)
         elif written.outcome is not Outcome.CONFLICT:
             logger.warning("the status of FenceDevice %s was not written: %s", subject.key, written.detail)
+
+    async def _tell_ready(self, declared: FenceDevice, ready: Condition) -> None:
+        """An Event where a device stops or starts to be Ready."""
+        before = condition_of(declared.status.conditions, "Ready") if declared.status else None
+        if before is None or before.status == ready.status:
+            return
+        kind, reason = ("Normal", "Trusted") if ready.status == "True" else ("Warning", ready.reason)
+        message = ready.message or f"FenceDevice {declared.key} answers"
+        await self._cluster.tell(Tell("FenceDevice", declared.key, declared.metadata.uid, kind, reason, message))
 
     def _ready(self, subject: Subject, declared: FenceDevice, trust: Trust) -> Condition:
         problem = self._problem_of("FenceDevice", subject.key)

@@ -14,7 +14,7 @@ from ostkeeper.api.ost import OSTStatus
 from ostkeeper.core import budget, witness
 from ostkeeper.core.adoption import REGRESSED, regressed
 from ostkeeper.core.armed import armed, unread_disks, would_not_act
-from ostkeeper.core.events import Effect, WriteOSSReady, WriteOST
+from ostkeeper.core.events import Effect, Tell, WriteOSSReady, WriteOST
 from ostkeeper.core.stalled import UNREPORTED, missing_service, regressed_message, stalled
 from ostkeeper.core.target_status import PERSONS, Said, problem_of, said_of
 from ostkeeper.core.verdict import Verdict, verdict_of
@@ -34,10 +34,20 @@ def mirror(view: View, now: float) -> list[Effect]:
     verdicts = {node: verdict_of(view, node, now) for node in view.servers}
     living = tuple([node for node in view.servers if view.fresh(node, now)])
     osts = [said_of(view, ost, living) for _, ost in sorted(view.osts.items())]
-    shown = [_ost_effect(view, said, living, now) for said in osts]
-    shown += [_oss_effect(view, node, verdicts[node], now) for node in view.servers]
-    effects = [effect for effect in shown if effect is not None]
+    written = [(said, effect) for said in osts if (effect := _ost_effect(view, said, living, now)) is not None]
+    effects: list[Effect] = [effect for _, effect in written]
+    effects += [effect for node in view.servers if (effect := _oss_effect(view, node, verdicts[node], now)) is not None]
+    effects += [event for said, _ in written for event in tell_target(said)]
     return effects + ([] if view.busy else _pair(view, verdicts, osts, now))
+
+
+def tell_target(said: Said) -> list[Effect]:
+    """An Event where a target is refused, fails, or is found mounted by somebody else."""
+    ost = said.ost
+    if said.state not in PERSONS or (ost.status is not None and ost.status.state == said.state):
+        return []
+    message = f"{said.target} is {said.state}: {said.why}"
+    return [Tell("OST", ost.key, ost.metadata.uid, "Warning", PERSONS[said.state], message[:1000])]
 
 
 def _hot(view: View) -> bool:
@@ -56,7 +66,18 @@ def _pair(view: View, verdicts: dict[str, Verdict], osts: list[Said], now: float
         return []
     effects = write_pair(view, "conditions", servers=servers, conditions=conditions)
     view.showing = view.busy
-    return effects
+    return effects + _tell_armed(view, conditions)
+
+
+def _tell_armed(view: View, conditions: tuple[Condition, ...]) -> list[Effect]:
+    """An Event where the pair becomes armed or is no longer armed."""
+    assert view.pair is not None
+    assert view.status is not None
+    before, after = condition_of(view.status.conditions, "Armed"), condition_of(conditions, "Armed")
+    if before is None or after is None or before.status == after.status:
+        return []
+    kind, reason = ("Normal", "Armed") if after.status == "True" else ("Warning", "Disarmed")
+    return [Tell("OSSPair", view.key, view.pair.metadata.uid, kind, reason, after.message[:1000])]
 
 
 @lru_cache(maxsize=1024)
