@@ -100,6 +100,15 @@ def test_nothing_is_cleared_while_e2fsck_waits_at_its_prompt(disk: SharedDisk) -
         assert told.value.reason == "DeviceBusy"
 
 
+def test_running_e2fsck_is_found_by_a_shell_that_may_not_look_into_processes(
+    disk: SharedDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fsckmark, "holders", lambda *_: [])
+    with e2fsck_at_a_prompt(disk), pytest.raises(DiskError) as told:
+        fsckmark.look(disk.oss1.device, WATCH)
+    assert told.value.reason == "DeviceBusy"
+
+
 def test_block_that_is_rewritten_while_it_is_watched_is_not_cleared(
     disk: SharedDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

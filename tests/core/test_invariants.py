@@ -426,7 +426,7 @@ BROKEN: dict[str, list[Callable[[], object]]] = {
     "certificate-on-one-word": [
         lambda: certified(proof=""),
         lambda: certified(proof="Drilled"),
-        lambda: certified(proof="LoadFell"),
+        lambda: certified(proof="Person"),
         lambda: certified(proof="SoleWitnessAccepted"),
     ],
     "certificate-over-life": [

@@ -7,6 +7,7 @@ holds the device. `look` does that and gives words that the other server's `clea
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -82,10 +83,26 @@ def look(device: str, watch: float | None = None, proc: Path = PROC) -> Look:
         held = holders(device, proc)
     finally:
         os.close(descriptor)
+    if not held and not _exclusive(device):
+        held = ["a process or a mount that this shell does not see"]
     if held:
         raise DiskError("DeviceBusy", f"{device}: held by {', '.join(held)}: let it end, or end it, then look again")
     boot_id = BOOT_ID.read_text("ascii").strip()
     return Look(device, of.label, os.uname().nodename, boot_id, first, time.time())
+
+
+def _exclusive(device: str) -> bool:
+    """Whether nobody on this server has the device open exclusively, as e2fsck, a mount and a target daemon do.
+
+    A shell without CAP_SYS_PTRACE cannot see whose descriptors are open; this needs no look into other processes.
+    """
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
+        raise DiskError("DeviceUnreadable", f"{device}: {error}") from error
+    return True
 
 
 def _read(device: str, descriptor: int) -> tuple[Superblock, MmpBlock]:

@@ -45,8 +45,6 @@ class FeedSnapshot(Model):
     """The pair accepted that nothing identifies this device (spec.failover.acceptUnidentified)."""
     load: Load = Load()
     """How its measured load is judged after the off."""
-    watts: float | None = None
-    """The load that the last probe before it measured."""
 
 
 class LevelSnapshot(Model):
@@ -74,7 +72,7 @@ class PolicySnapshot(Model):
     confirm: Confirm
     """How its death is confirmed."""
     sole_witness: Literal["Refuse", "Accept"] = "Refuse"
-    """What the OFF of one device alone proves, of a level that was never drilled and whose load did not fall."""
+    """What the OFF of one device alone proves, of a level that was never drilled."""
     clear_mmp: Annotated[bool, Field(alias="clearMMP")]
     """Whether the certificate may clear MMP: ClearWhenCertified, and the feeds are drilled or declared enough."""
     valid_for: Duration
@@ -210,8 +208,8 @@ class Certificate(Model):
     """The dead server's disks, as the partner read them after the last off."""
     proof: Word = ""
     """What stands beside the OFF of the level. Drilled: the server died in a drill with exactly these feeds. SecondDevice: the
-    feeds are on more than one device. LoadFell: the measured load fell to the residue. SoleWitnessAccepted: nothing, and
-    failover.soleWitness accepts that. Person: confirmedBy. SameServer: for Restart, nothing else mounts."""
+    feeds are on more than one device. SoleWitnessAccepted: nothing, and failover.soleWitness accepts that.
+    Person: confirmedBy. SameServer: for Restart, nothing else mounts."""
     nonce: Word = ""
     """The nonce that the partner answered."""
     clear_mmp: Annotated[bool, Field(alias="clearMMP")] = False

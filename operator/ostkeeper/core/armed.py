@@ -17,7 +17,7 @@ from ostkeeper.core.digest import digest
 from ostkeeper.core.identity import key, reported
 from ostkeeper.core.view import View
 
-DRILLED, SECOND, LOAD, ACCEPTED = "Drilled", "SecondDevice", "LoadFell", "SoleWitnessAccepted"
+DRILLED, SECOND, ACCEPTED = "Drilled", "SecondDevice", "SoleWitnessAccepted"
 """What can bear out the OFF of a fencing level (`Certificate.proof`)."""
 
 
@@ -233,17 +233,7 @@ def borne_out_by(view: View, node: str, level: Level) -> str:
         return DRILLED
     if len({feed.device_name for feed in level.feeds}) > 1:
         return SECOND
-    if any(_draws(view, f.device_name, f.outlet or "") for f in level.feeds):
-        return LOAD
     return ACCEPTED if view.pair.spec.failover.sole_witness == "Accept" else ""
-
-
-def _draws(view: View, name: str, outlet: str) -> bool:
-    """Whether the last probe measured a load that can be seen to fall."""
-    device = view.devices.get(name)
-    readings = device.status.feeds if device is not None and device.status else ()
-    limit = device.spec.load.residue_watts if device is not None else 0.0
-    return any(r.outlet == outlet and r.watts is not None and r.watts > limit for r in readings)
 
 
 def wiring_trusted(view: View, node: str) -> bool:

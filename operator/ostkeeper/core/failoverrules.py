@@ -84,7 +84,7 @@ def certificate_without_proof(w: FailoverWrite) -> str:
 
 
 def certificate_on_one_word(w: FailoverWrite) -> str:
-    """A death that one device alone tells, of a level that no drill proved, without a load that fell or somebody who accepts it."""
+    """A death that one device alone tells, of a level that no drill proved, without somebody who accepts it."""
     certificate, policy = _certificate(w), w.failover.spec.policy
     if certificate is None or certificate.confirmed_by or w.after.answer == "Restart":
         return ""
@@ -94,7 +94,6 @@ def certificate_on_one_word(w: FailoverWrite) -> str:
     borne_out = {
         "Drilled": level.drilled,
         "SecondDevice": len({f.device_name for f in level.feeds}) > 1,
-        "LoadFell": any(f.watts is not None and f.watts > f.load.residue_watts for f in level.feeds),
         "SoleWitnessAccepted": policy.sole_witness == "Accept",
     }
     return (

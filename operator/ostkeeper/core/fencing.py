@@ -161,7 +161,7 @@ def _alone(fo: Failover, rounds: Rounds) -> str:
     if status is None or status.answer == "Restart" or not rounds.done:
         return ""
     level = fo.spec.policy.levels[status.level]
-    return "" if witness.beside(fo, level, rounds) else witness.lacking(level)
+    return "" if witness.beside(fo, level) else witness.lacking(level)
 
 
 def _readings(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
@@ -322,7 +322,7 @@ def _certify(view: View, fo: Failover, c: Campaign, now: float) -> list[Effect]:
             feeds=proofs,
             disks=disks,
             nonce=c.final_nonce,
-            proof=witness.beside(fo, fo.spec.policy.levels[status.level], c.rounds),
+            proof=witness.beside(fo, fo.spec.policy.levels[status.level]),
             clear_mmp=fo.spec.policy.clear_mmp,
         )
     )

@@ -19,7 +19,6 @@ from ostkeeper.api.failover import (
     PolicySnapshot,
     Type,
 )
-from ostkeeper.api.fencedevice import FenceDevice
 from ostkeeper.api.osspair import Noted
 from ostkeeper.core import budget
 from ostkeeper.core.able import claimed, foreign, not_unasked, released, said_to_a_person
@@ -205,7 +204,6 @@ def snapshot(view: View, node: str, *, now_armed: bool) -> PolicySnapshot:
                     "device_uid": device.metadata.uid,
                     "address": normalised(device.spec.address),
                     "load": device.spec.load,
-                    "watts": _watts(device, feed.outlet or ""),
                     "identity": identity if identifies(view, identity) else "",
                 }
             feeds.append(FeedSnapshot(**seen, accepted=feed.device_name in policy.accept_unidentified))
@@ -224,12 +222,6 @@ def snapshot(view: View, node: str, *, now_armed: bool) -> PolicySnapshot:
         release_timeout=policy.release_timeout,
         release_failed=policy.release_failed,
     )
-
-
-def _watts(device: FenceDevice, outlet: str) -> float | None:
-    """The load of an outlet at the last probe."""
-    readings = device.status.feeds if device.status else ()
-    return next((r.watts for r in readings if r.outlet == outlet), None)
 
 
 def first_phase(view: View, fo: Failover, now: float) -> list[Effect]:

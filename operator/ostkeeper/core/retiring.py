@@ -49,10 +49,19 @@ def _elsewhere(view: View, a: Assignment) -> bool:
     for node in view.servers:
         report, oss = view.target_report(node, a.target), view.osses.get(node)
         boot = oss.status.boot_id if oss and oss.status else ""
-        dead = any((f.node, f.boot_id) == (node, boot) for f in view.status.fenced)
+        dead = any((f.node, f.boot_id) == (node, boot) and _moved_by(view, f.failover) for f in view.status.fenced)
         if node != a.node and report is not None and not dead and (report.state not in IDLE or report.child):
             return True
     return False
+
+
+def _moved_by(view: View, name: str) -> bool:
+    """Whether a Failover's certificate may move targets. One of a Restart or a drill rests on less and outweighs no report."""
+    fo = view.failovers.get(name)
+    certificate = fo.status.certificate if fo is not None and fo.status is not None else None
+    return (
+        certificate is not None and fo is not None and fo.spec.type == "Failover" and certificate.proof != "SameServer"
+    )
 
 
 def _answered(view: View, a: Assignment) -> bool:
