@@ -19,6 +19,12 @@ EXAMPLES = {(one := yaml.safe_load(block.text))["kind"]: one for block in readme
 FAILOVER = EXAMPLES["Failover"]
 UNASKED = FAILOVER | {"spec": FAILOVER["spec"] | {"policy": FAILOVER["spec"]["policy"] | {"mode": "Automatic"}}}
 """The same in mode Automatic: it goes into Holding without an answer."""
+LEADER_LEASE = {
+    "apiVersion": "coordination.k8s.io/v1",
+    "kind": "Lease",
+    "metadata": {"name": "ostkeeper-operator", "namespace": "ostkeeper-system"},
+    "spec": {"holderIdentity": "operator-1"},
+}
 BOARD = "4c4c4544-0042-3510-8052-b4c04f4d4d32"
 
 
@@ -166,12 +172,14 @@ READS = sorted(
 
 @pytest.mark.parametrize("line", READS)
 async def test_command_that_looks_is_understood(plane: ControlPlane, line: str) -> None:
-    """As who looks, not as an admin: the viewer's role is enough for each of them, but for the operator's pods."""
+    """As who looks, not as an admin: the viewer's role is enough for each of them, but for the operator's pods and lease."""
     await put(plane, EXAMPLES["OSSPair"], {"epoch": 41, "conditions": []})
     for server in ("oss1", "oss2"):
         await put(plane, EXAMPLES["OSS"] | {"metadata": {"name": server}})
     await put(plane, FAILOVER, {"phase": "AwaitingApproval", "evidence": "e1"})
-    await typed(plane, line, ADMIN.user if " pods" in line else VIEWER.user)
+    if " lease " in line:
+        await put(plane, LEADER_LEASE)
+    await typed(plane, line, ADMIN.user if " pods" in line or " lease " in line else VIEWER.user)
 
 
 async def test_admin_turns_a_pair_to_manual_and_an_approver_does_not(plane: ControlPlane) -> None:

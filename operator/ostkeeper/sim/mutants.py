@@ -426,7 +426,7 @@ MUTANTS: dict[str, Mutant] = {
     "never-stalled": Mutant(
         "a pair whose targets are not served does not say that a person is needed",
         nights.asked_for_good,
-        ((mirror, "_stalled", broken.always(("", ""))),),
+        ((mirror, "stalled", broken.always(("", ""))),),
         helped=False,
     ),
     "gives-blocked-up": Mutant(
