@@ -6,6 +6,7 @@ Absence orders nothing: what is mounted stays mounted, nobody is shot or stopped
 import pytest
 
 from e2e.world import E2E, e2e_world
+from ostkeeper.testbed.controlplane import ControlPlaneError
 from ostkeeper.testbed.identities import ONCALL
 from ostkeeper.testbed.world import REPOSITORY
 from waiting import wait_for_async
@@ -78,12 +79,29 @@ async def test_etcd_restored_from_before_a_failover_moves_nothing_and_a_person_m
         await w.ready()
 
 
+async def deleted_without_the_policy(w: E2E, target: str) -> None:
+    """The policy refuses to delete an OST in service; then it is deleted as on a site whose policies were taken away."""
+    delete = ("delete", "ost", target.lower(), "--namespace", "scratch")
+    with pytest.raises(ControlPlaneError, match="desired: Unmounted"):
+        await w.kubectl(*delete)
+    await w.kubectl("delete", "validatingadmissionpolicybinding", "ostkeeper-deletion")
+
+    async def gone() -> bool:
+        try:
+            await w.kubectl(*delete)
+        except ControlPlaneError:
+            return False
+        return True
+
+    await wait_for_async(gone, 60, "the API server should stop to refuse the deletion", step=0.5)
+
+
 async def test_deleted_ost_stays_mounted_and_its_object_comes_back_to_the_same_place() -> None:
     async with e2e_world() as w:
         await w.ready()
         before = await boots(w)
         target = w.homed_at("oss1")[0]
-        await w.kubectl("delete", "ost", target.lower(), "--namespace", "scratch")
+        await deleted_without_the_policy(w, target)
         assert target not in await w.osts()
 
         async def as_it_was() -> None:

@@ -31,14 +31,14 @@ def feeds(pair: Manifest, server: int, level: int) -> list[Manifest]:
     return found
 
 
-async def refused(w: E2E, target: str, *words: str) -> None:
+async def refused(w: E2E, target: str, reason: str, *words: str) -> None:
     """Its OST says so, and nobody has it mounted."""
 
     async def so() -> bool:
         ost = (await w.osts())[target]
         assert ost.status is not None
         stalled = next(c for c in ost.status.conditions if c.type == "Stalled")
-        assert (stalled.status, stalled.reason) == ("True", "Refused")
+        assert (stalled.status, stalled.reason) == ("True", reason)
         assert all(word in stalled.message for word in words), stalled.message
         return True
 
@@ -58,9 +58,9 @@ async def test_osts_with_a_foreign_home_or_one_disk_are_not_mounted_and_the_othe
         await applied(
             w, *rest, spoilt, double, named(manifests, "OSSPair", "pair-a")
         )  # last: nobody mounts before that
-        await refused(w, homeless, "spec.homeNode: oss9 is not a server of scratch/pair-a")
-        await refused(w, twin, f"is claimed by OST scratch/{other.lower()}")
-        await refused(w, other, f"is claimed by OST scratch/{twin.lower()}")
+        await refused(w, homeless, "HomeNotInPair", "spec.homeNode: oss9 is not a server of scratch/pair-a")
+        await refused(w, twin, "DuplicateDevice", f"is claimed by OST scratch/{other.lower()}")
+        await refused(w, other, "DuplicateDevice", f"is claimed by OST scratch/{twin.lower()}")
         await wait_for_async(lambda: w.mounts_of(good) == ["oss1"], 60, f"{good} should be mounted all the same")
         assert w.mounted_on("oss2") == []
 
