@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ostkeeper.agent import unmount_child
 from ostkeeper.testbed import hostinit, kernel, net
 from ostkeeper.testbed.disks import Disk, Image, attach_all, let_go_all
 from ostkeeper.testbed.hostcontrol import HostControl, HostGone, Result
@@ -168,7 +169,10 @@ class Host:
             "state_dir": str(self.spec.directory / "state"),
             "disks": disks,
             "mount_points": [image.mount_point for image in self.spec.images],
-            "commands": {command: shutil.which(command) or f"/usr/bin/{command}" for command in ("mount", "umount")},
+            "commands": {
+                **{command: shutil.which(command) or f"/usr/bin/{command}" for command in ("mount", "umount")},
+                "unmount_child": unmount_child.__file__,
+            },
             "services": services,
         }
 

@@ -54,6 +54,11 @@ lock={run}/load/"${{last##*/}}".lock
 if [ -e "$lock" ]; then exec flock -F "$lock" {real} "$@"; fi
 exec {real} "$@"
 """
+GATED_CHILD = """{source}
+if __name__ == "__main__":
+    # The agent's child of a Release passes the same gate as the command umount, in this server's mount namespace alone.
+    os.execv("{run}/release", ["release", *sys.argv[1:]])
+"""
 STOP_MACHINE = """#!/bin/sh
 # What the agent may order: this machine loses its power without a sync, then boots again, as sysrq b does.
 kill -USR1 1
@@ -159,16 +164,23 @@ def build_dev(disks: list[dict[str, Any]]) -> None:
 
 
 def write_commands(real: dict[str, str]) -> None:
-    """`mount` and `umount` that can be told to fail or hang, and the command that stops the machine."""
+    """`mount`, `umount` and the agent's own unmount that can be told to fail or hang; the command that stops the machine."""
     tails = {"mount": EXEC_MOUNT, "umount": EXEC_UMOUNT}
     scripts = {RUN / "stop-machine": STOP_MACHINE}
     for command, tail in tails.items():
         os.mkfifo(RUN / f"{command}.gate")
         filled = tail.format(run=RUN, real=real[command])
         scripts[RUN / "bin" / command] = WRAPPER.format(run=RUN, command=command, exec=filled)
+    child, kept, gated = Path(real["unmount_child"]), RUN / "unmount_child_real.py", RUN / "unmount_child.py"
+    source = child.read_text("utf-8")
+    kept.write_text(source)
+    gated.write_text(GATED_CHILD.format(source=source.partition('if __name__ == "__main__":')[0], run=RUN))
+    release = EXEC_UMOUNT.format(run=RUN, real=f"{sys.executable} -I -S {kept}")
+    scripts[RUN / "release"] = WRAPPER.format(run=RUN, command="umount", exec=release)
     for path, text in scripts.items():
         path.write_text(text)
         path.chmod(0o755)
+    mount(str(gated), str(child), "", MS_BIND)
 
 
 class Service:
