@@ -88,8 +88,6 @@ def simulate(
 def _told(fault: Fault, *, end: bool = False) -> tuple[str, str]:
     return (fault.args[0] if fault.args else fault.kind), KINDS[fault.kind].says(fault.args, end=end)
 
-    return (fault.args[0] if fault.args else fault.kind), KINDS[fault.kind].says(fault.args, end=end)
-
 
 def _watch(world: World, watch: Watch, said: list[Line], last: float, longest: float) -> None:
     """Let time pass until the night is over."""
